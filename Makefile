@@ -1,0 +1,43 @@
+# Every target sets up what it needs; `make help` lists them.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format lock clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## Build .venv with billing-service in it
+
+.venv/.ready: pyproject.toml requirements.lock
+	@bash tools/venv.sh $(PYTHON) .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: .venv/.ready ## Run it: on private RabbitMQ and PostgreSQL with sample traffic, or on yours where configured
+	@exec $(BIN)/python -m bench.demo $(ARGS)
+
+test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.ready ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/.ready ## Put the sources into the common style
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--group dev --group bench --output-file requirements.lock pyproject.toml
+
+clean: ## Remove .venv and the private servers with their data
+	@rm -rf .venv .stack
