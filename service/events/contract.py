@@ -1,0 +1,151 @@
+"""The JSON contract of both streams, as the specification writes it.
+
+Types are checked while parsing, and amounts are taken from the text of the message, never
+through a float.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from service.events import fields
+from service.events.message import Message
+from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
+from service.events.statuses import status_of
+
+T = TypeVar("T")
+NULL = msgspec.Raw(b"null")
+
+
+class _Details(msgspec.Struct):
+    done_date: str | int | None = None
+    err: str | int | None = None
+
+
+class _Dlr(msgspec.Struct):
+    message_id: str
+    status: str
+    pdu_type: str | None = None
+    smpp_msgid: str | int | None = None
+    dlr_details: msgspec.Raw = NULL
+
+
+class _User(msgspec.Struct):
+    uid: str
+
+
+class _Amounts(msgspec.Struct):
+    submit_sm_resp: msgspec.Raw
+
+
+class _Bill(msgspec.Struct):
+    bid: str
+    user: _User
+    amounts: _Amounts
+    message_id: str
+    status: str
+    connector_id: str | None = None
+
+
+_DLR = msgspec.json.Decoder(_Dlr)
+_DETAILS = msgspec.json.Decoder(_Details | None)
+_BILL = msgspec.json.Decoder(_Bill)
+_ANYTHING = msgspec.json.Decoder()
+
+SUBMIT_SM_RESP = "submit_sm_resp"
+RECEIPTS = frozenset({"deliver_sm", "data_sm"})
+
+
+def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
+    """Decode a body of the ``dlr.#`` contract.
+
+    Raises:
+        Refused: not valid JSON, a field missing or of the wrong type, an unknown ``pdu_type``.
+    """
+    event = _parse(_DLR, message.body)
+    details = _parse(_DETAILS, event.dlr_details)
+    message_id = _filled("message_id", event.message_id)
+    status = status_of(_filled("status", event.status))
+    smpp_msgid = fields.operator_id(str(event.smpp_msgid or "")) or None
+    is_answer = event.pdu_type is None and status.text.startswith("ESME_")
+    if event.pdu_type == SUBMIT_SM_RESP or is_answer:
+        return SubmitResult(message_id, status, smpp_msgid)
+    if event.pdu_type is not None and event.pdu_type not in RECEIPTS:
+        raise Refused(f"unknown pdu_type: {event.pdu_type[:40]!r}")
+    done, error_code = (details.done_date, details.err) if details else (None, None)
+    return Receipt(
+        message_id=message_id,
+        operator_ids=(),
+        smpp_msgid=smpp_msgid,
+        connector_id=None,
+        status=status,
+        done_at=None if done is None else fields.done_date(str(done), zone),
+        error_code=None if error_code is None else str(error_code),
+        details=bytes(event.dlr_details).decode() if details else None,
+    )
+
+
+def bill(message: Message) -> BillEvent:
+    """Decode a body of the ``bill_request.submit_sm_resp.#`` contract.
+
+    Raises:
+        Refused: not valid JSON, a field missing or of the wrong type, an impossible amount.
+    """
+    event = _parse(_BILL, message.body)
+    return BillEvent(
+        bid=_filled("bid", event.bid),
+        uid=_filled("user.uid", event.user.uid),
+        amount=fields.amount(_number_text(event.amounts.submit_sm_resp)),
+        message_id=_filled("message_id", event.message_id),
+        connector_id=event.connector_id,
+        status=status_of(_filled("status", event.status)),
+    )
+
+
+def _parse(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+    try:
+        if isinstance(body, bytes):
+            _storable(body)
+        return decoder.decode(body)
+    except UnicodeDecodeError as error:
+        raise Refused(f"body is not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise Refused("JSON is nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise Refused(f"not the JSON contract: {error}") from None
+    except msgspec.DecodeError as error:
+        raise Refused(f"not valid JSON: {error}") from None
+
+
+def _storable(body: bytes) -> None:
+    """Refuse what PostgreSQL cannot store, before it fails a whole batch.
+
+    Fields that no decoder looks at are passed on as they came, so the body is checked as a
+    whole; escapes are rare enough to be worth a full parse.
+    """
+    body.decode()
+    if b"\\u" in body and _has_nul(_ANYTHING.decode(body)):
+        raise Refused("a text contains a NUL character")
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))
+
+
+def _number_text(raw: msgspec.Raw) -> str:
+    """Return the text of a JSON number, which may also be written as a string."""
+    text = bytes(raw).decode()
+    return text[1:-1] if text.startswith('"') else text
+
+
+def _filled(name: str, text: str) -> str:
+    if not text.strip():
+        raise Refused(f"{name} is empty")
+    return text

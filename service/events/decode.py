@@ -1,0 +1,66 @@
+"""Tells the two shapes of each stream apart by their content."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from service.events import contract, native
+from service.events.message import Message
+from service.events.records import BillEvent, DlrEvent, Refused
+
+_WHITESPACE = b" \t\r\n"
+
+
+class DlrDecoder:
+    """Decodes queue ``billing_service.dlr``; ``zone`` is that of the receipts' dates."""
+
+    def __init__(self, zone: ZoneInfo, max_body_bytes: int) -> None:
+        self._zone = zone
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(self, message: Message) -> DlrEvent:
+        """Return what the message says.
+
+        Raises:
+            Refused: it can never be applied.
+        """
+        _check_size(message, self._max_body_bytes)
+        if _is_json(message):
+            return contract.dlr(message, self._zone)
+        if "type" in message.headers:
+            return native.dlr(message, self._zone)
+        raise Refused("neither the JSON contract nor a native DLR: no JSON object, no type header")
+
+
+class BillDecoder:
+    """Decodes queue ``billing_service.submit_sm_resp``."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(self, message: Message) -> BillEvent:
+        """Return what the message says.
+
+        Raises:
+            Refused: it can never be applied.
+        """
+        _check_size(message, self._max_body_bytes)
+        if _is_json(message):
+            return contract.bill(message)
+        if "amount" in message.headers and "user-id" in message.headers:
+            return native.bill(message)
+        raise Refused(
+            "neither the JSON contract nor a native bill: no JSON object, no amount and user-id "
+            "headers"
+        )
+
+
+def _is_json(message: Message) -> bool:
+    return message.body.lstrip(_WHITESPACE)[:1] == b"{"
+
+
+def _check_size(message: Message, limit: int) -> None:
+    if not message.body:
+        raise Refused("body is empty")
+    if len(message.body) > limit:
+        raise Refused(f"body of {len(message.body)} bytes is longer than {limit}")

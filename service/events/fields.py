@@ -1,0 +1,95 @@
+"""Single values from the wire: ids, amounts, dates."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from service.events.records import Refused
+
+AMOUNT_LIMIT: Final = Decimal(10) ** 12  # numeric(18,6)
+AMOUNT_DECIMALS: Final = 30
+_AMOUNT: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"[0-9A-F]+", re.ASCII)
+_LONGEST_NUMERIC_ID: Final = 32
+
+# The last one is told apart from the second by what is no month in it.
+_DATE_FORMATS: Final = {
+    10: ("%y%m%d%H%M",),
+    12: ("%y%m%d%H%M%S", "%Y%m%d%H%M"),
+    14: ("%Y%m%d%H%M%S",),
+    19: ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"),
+}
+
+
+def amount(text: str) -> Decimal:
+    """Return a charge exactly as written: ``0.01``, ``1e-05``, ``0.30000000000000004``.
+
+    Raises:
+        Refused: it is no decimal number, negative, or beyond what money can be.
+    """
+    if not _AMOUNT.fullmatch(text):
+        raise Refused(f"amount is no number: {text[:40]!r}")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Refused(f"amount is no number: {text[:40]!r}") from None
+    if value < 0:
+        raise Refused(f"amount is negative: {text[:40]}")
+    exponent = value.as_tuple().exponent
+    if value >= AMOUNT_LIMIT or not isinstance(exponent, int) or exponent < -AMOUNT_DECIMALS:
+        raise Refused(f"amount is out of range: {text[:40]}")
+    return abs(value)  # there is no negative zero in a ledger
+
+
+def operator_id(text: str) -> str:
+    """Normalise an operator's message id as Jasmin does: upper case, no leading zeros."""
+    return text.strip().upper().lstrip("0")
+
+
+def other_forms(given: str) -> tuple[str, ...]:
+    """Return the other spellings of an operator's id, read as hexadecimal and as decimal.
+
+    Some operators answer a submission with one base and send receipts with the other; Jasmin
+    converts only where its connector's ``dlr_msgid`` says so.
+    """
+    if len(given) > _LONGEST_NUMERIC_ID:
+        return ()
+    forms = []
+    if _HEXADECIMAL.fullmatch(given):
+        forms.append(str(int(given, 16)))
+    if _DIGITS.fullmatch(given):
+        forms.append(f"{int(given):X}")
+    return tuple(form for form in forms if form != given)
+
+
+def following_ids(given: str, distance: int) -> tuple[str, ...]:
+    """Return the ids that many after ``given``, counted in hexadecimal and in decimal."""
+    if len(given) > _LONGEST_NUMERIC_ID:
+        return ()
+    forms = []
+    if _HEXADECIMAL.fullmatch(given):
+        forms.append(f"{int(given, 16) + distance:X}")
+    if _DIGITS.fullmatch(given):
+        forms.append(str(int(given) + distance))
+    return tuple(dict.fromkeys(forms))
+
+
+@lru_cache(maxsize=8192)  # the dates of a minute's receipts are all alike
+def done_date(text: str, zone: ZoneInfo) -> datetime | None:
+    """Return a receipt's done date, which carries no zone, as written in ``zone``.
+
+    Zeros, ``ND`` and anything that is no date give None: a receipt counts without its date.
+    """
+    text = text.strip()
+    for form in _DATE_FORMATS.get(len(text), ()):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=zone)
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,75 @@
+"""What a message says, once decoded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from service.events.statuses import Status
+
+
+class Refused(Exception):
+    """The message can never be applied; the text says why, for the dead-letter queue."""
+
+
+class SubmitResult(NamedTuple):
+    """The operator's answer to one submission (SMPP 3.4 section 4.4.2, submit_sm_resp).
+
+    Attributes:
+        message_id: Jasmin's message id, the CDR's key.
+        status: from the SMPP command status (``ESME_ROK`` or ``ESME_*``).
+        smpp_msgid: the operator's message id, normalised; None when it refused.
+    """
+
+    message_id: str
+    status: Status
+    smpp_msgid: str | None
+
+
+class Receipt(NamedTuple):
+    """One delivery receipt (SMPP 3.4 section 4.6 deliver_sm or 4.7 data_sm, appendix B).
+
+    Attributes:
+        message_id: the CDR's key, or None when only the operator's id is known.
+        operator_ids: the operator's message id as given, then its other forms, normalised; empty
+            when ``message_id`` is known.
+        smpp_msgid: the operator's message id as it will be kept with the CDR.
+        connector_id: the SMPP connector that it came in on, if said.
+        status: from the receipt's ``stat``.
+        done_at: its done date, or None when it has none that can be read.
+        error_code: its ``err``, alphanumeric and operator specific.
+        details: all its details as JSON text, for ``sms_cdr.dlr_payload``.
+    """
+
+    message_id: str | None
+    operator_ids: tuple[str, ...]
+    smpp_msgid: str | None
+    connector_id: str | None
+    status: Status
+    done_at: datetime | None
+    error_code: str | None
+    details: str | None
+
+
+class BillEvent(NamedTuple):
+    """One charge that Jasmin made (or failed to make) for a submission.
+
+    Attributes:
+        bid: the bill id, unique for each charge.
+        uid: the account: its UUID (JSON contract) or its Jasmin uid (native).
+        amount: what was charged, exact, in the account's currency; never negative.
+        message_id: the CDR's key; a native bill does not know it.
+        connector_id: the SMPP connector, if said.
+        status: ``ESME_ROK`` or ``ESME_*``; a native bill is only published on success.
+    """
+
+    bid: str
+    uid: str
+    amount: Decimal
+    message_id: str | None
+    connector_id: str | None
+    status: Status
+
+
+DlrEvent = SubmitResult | Receipt
