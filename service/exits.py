@@ -1,0 +1,26 @@
+"""Exit codes, and the error that ends a run before it has begun."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process says when it ends.
+
+    OK: done, or drained after a signal.
+    FAILED: an error that is none of the others.
+    CONFIG: the settings or the command line cannot work.
+    CANNOT_START: broker or database refuse for good: credentials, schema, queue arguments.
+    ABANDONED: the drain did not finish in time; what was not committed is delivered again.
+    """
+
+    OK = 0
+    FAILED = 1
+    CONFIG = 2
+    CANNOT_START = 3
+    ABANDONED = 5
+
+
+class CannotStart(Exception):
+    """Waiting will not help; the text says what to do."""

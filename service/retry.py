@@ -1,0 +1,55 @@
+"""Patience with what is away: exponential backoff with jitter, told to the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+import tenacity
+
+Sleep = Callable[[float], Awaitable[None]]
+
+FIRST_SECONDS = 0.2
+LIMIT_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+def patiently(
+    what: str,
+    errors: tuple[type[BaseException], ...],
+    sleep: Sleep = asyncio.sleep,
+    *,
+    unless: tuple[type[BaseException], ...] = (),
+) -> tenacity.AsyncRetrying:
+    """Return attempts without end: ``async for attempt in patiently(…): with attempt: …``.
+
+    Args:
+        what: what is being waited for, for the log.
+        errors: these are waited out; anything else goes up at once.
+        sleep: waits that many seconds, or less when there is reason to hurry.
+        unless: of ``errors``, those that go up at once all the same.
+    """
+
+    def is_passing(error: BaseException) -> bool:
+        return isinstance(error, errors) and not isinstance(error, unless)
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        delay = state.next_action.sleep if state.next_action else 0.0
+        log.error(
+            f"{what} is away; trying again",
+            error=str(error) or type(error).__name__,
+            attempt=state.attempt_number,
+            delay_s=round(delay, 2),
+        )
+
+    return tenacity.AsyncRetrying(
+        sleep=sleep,
+        wait=tenacity.wait_random_exponential(multiplier=FIRST_SECONDS, max=LIMIT_SECONDS)
+        + tenacity.wait_random(0, FIRST_SECONDS),
+        retry=tenacity.retry_if_exception(is_passing),
+        before_sleep=tell,
+        reraise=True,
+    )

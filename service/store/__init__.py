@@ -1,0 +1,1 @@
+"""PostgreSQL: one batch, one transaction."""

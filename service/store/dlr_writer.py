@@ -1,0 +1,183 @@
+"""Applies a batch of the DLR stream: links, then CDRs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from service.events.records import DlrEvent, Receipt, SubmitResult
+from service.events.statuses import DELIVERED, FAILED, SUBMITTED
+from service.store.outcomes import Outcome
+from service.store.parking import Keys
+from service.store.sql import statement
+
+if TYPE_CHECKING:
+    from service.store.batches import Arrival
+    from service.store.pool import Connection
+
+_LOG_COLUMNS = (
+    "received_at",
+    "message_id",
+    "smpp_msgid",
+    "connector_id",
+    "status",
+    "error_code",
+    "done_at",
+    "details",
+    "redelivered",
+)
+
+
+class DlrWriter:
+    """Writes submit results and receipts; nothing changes when the same batch comes again."""
+
+    stream = "dlr"
+
+    def __init__(self, *, receipt_log: bool) -> None:
+        self._receipt_log = receipt_log
+
+    async def apply(self, connection: Connection, events: Sequence[DlrEvent]) -> list[Outcome]:
+        """Apply what can be applied, in the caller's transaction.
+
+        Returns:
+            One outcome for each event; the caller keeps those that are PARKED.
+        """
+        await self._link(connection, events)
+        message_ids, parts = await self._resolve(connection, events)
+        outcomes = [Outcome.PARKED] * len(events)
+        for index in parts:
+            outcomes[index] = Outcome.PART
+        await self._settle(connection, events, message_ids, outcomes)
+        return outcomes
+
+    async def log(self, connection: Connection, arrivals: Sequence[Arrival[DlrEvent]]) -> None:
+        """Append the receipts, as they came, to the receipt log."""
+        if not self._receipt_log:
+            return
+        now = datetime.now(UTC)
+        rows = [
+            (
+                now,
+                event.message_id,
+                event.smpp_msgid,
+                event.connector_id,
+                event.status.text,
+                event.error_code,
+                event.done_at,
+                event.details,
+                delivery.redelivered,
+            )
+            for delivery, event in arrivals
+            if isinstance(event, Receipt)
+        ]
+        if rows:
+            await connection.copy_records_to_table(
+                "billing_receipt_log", records=rows, columns=_LOG_COLUMNS
+            )
+
+    @staticmethod
+    def keys(event: DlrEvent) -> Keys:
+        """Return what a parked event waits for."""
+        operator_ids = event.operator_ids if isinstance(event, Receipt) else ()
+        return Keys(message_id=event.message_id, operator_ids=operator_ids)
+
+    async def _link(self, connection: Connection, events: Sequence[DlrEvent]) -> None:
+        """Remember which message each operator's id belongs to."""
+        links = sorted(
+            {
+                (event.smpp_msgid, event.message_id)
+                for event in events
+                if isinstance(event, SubmitResult) and event.smpp_msgid
+            }
+        )
+        if links:
+            smpp_msgids, message_ids = zip(*links, strict=True)
+            await connection.execute(
+                statement("insert_links"), smpp_msgids, message_ids, [False] * len(links)
+            )
+
+    async def _resolve(
+        self, connection: Connection, events: Sequence[DlrEvent]
+    ) -> tuple[list[str | None], list[int]]:
+        """Find the message of every event.
+
+        Returns:
+            The message id of each event, None where there is no link yet; and the indexes of
+            receipts that belong to an unnamed part of a long message.
+        """
+        message_ids = [event.message_id for event in events]
+        wanted = [
+            (index, operator_id, form, event.connector_id)
+            for index, event in enumerate(events)
+            if isinstance(event, Receipt)
+            for form, operator_id in enumerate(event.operator_ids)
+        ]
+        parts: list[int] = []
+        if wanted:
+            columns = zip(*wanted, strict=True)
+            rows = await connection.fetch(statement("resolve_operator_ids"), *columns)
+            for index, message_id, part in rows:
+                if part:
+                    parts.append(index)
+                else:
+                    message_ids[index] = message_id
+        return message_ids, parts
+
+    async def _settle(
+        self,
+        connection: Connection,
+        events: Sequence[DlrEvent],
+        message_ids: Sequence[str | None],
+        outcomes: list[Outcome],
+    ) -> None:
+        """Move each CDR to its best event's status, and write the outcomes of all events."""
+        groups = defaultdict(list)
+        for index, message_id in enumerate(message_ids):
+            if message_id is not None:
+                groups[message_id].append(index)
+        if not groups:
+            return
+        ordered = sorted(groups)  # all workers lock rows in the same order
+        best = [max(groups[key], key=lambda index: events[index].status.rank) for key in ordered]
+        rows = [_row(key, events[index]) for key, index in zip(ordered, best, strict=True)]
+        columns = zip(*rows, strict=True)
+        unmoved = await connection.fetch(statement("settle_dlrs"), *columns)
+        still: dict[int, int | None] = {row["ord"]: row["status_rank"] for row in unmoved}
+        for position, (key, winner) in enumerate(zip(ordered, best, strict=True), start=1):
+            rank = still.get(position, events[winner].status.rank)
+            if rank is None:
+                continue  # no CDR yet: all of them stay parked
+            outcomes[winner] = (
+                _passed_over(events[winner], rank) if position in still else Outcome.APPLIED
+            )
+            for index in groups[key]:
+                if index != winner:
+                    outcomes[index] = _passed_over(events[index], rank if index > winner else 0)
+
+
+def _row(message_id: str, event: DlrEvent) -> tuple[object, ...]:
+    """Return the parameters of settle_dlrs.sql for one message."""
+    status = event.status
+    if isinstance(event, Receipt):
+        done_at, error_code, details = event.done_at, event.error_code, event.details
+    else:
+        done_at, details = None, None
+        error_code = None if status.rank == SUBMITTED else status.text
+    return (
+        message_id,
+        status.cdr_status,
+        status.rank,
+        done_at,
+        error_code,
+        details,
+        event.smpp_msgid,
+    )
+
+
+def _passed_over(event: DlrEvent, rank: int) -> Outcome:
+    """Return the outcome of an event that did not move a CDR which already had ``rank``."""
+    if event.status.rank == FAILED and rank == DELIVERED:
+        return Outcome.CONFLICT
+    return Outcome.UNCHANGED

@@ -1,0 +1,95 @@
+"""Brings the database's schema up to date, one host at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import alembic.command
+import psycopg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import NullPool
+
+# A gateway may well use Alembic in the same database, under its default table.
+VERSION_TABLE = "billing_schema_version"
+LOCK_KEY = 7_305_808_869_231_650  # any number, the same on every host
+LOCK_POLL_SECONDS = 0.5
+# How long a change may wait for the gateway's own transactions before it gives way to them.
+LOCK_TIMEOUT = "10s"
+
+
+def head() -> str:
+    """Return the revision that this version of the service needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None  # noqa: S101 - the package carries its revisions
+    return revision
+
+
+def migrate(url: str, report: Callable[[str], None]) -> None:
+    """Run what is pending; does nothing on a database that is up to date.
+
+    Args:
+        url: PostgreSQL URL of a role that may create tables.
+        report: is told, in a line each, what happens.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError, psycopg.Error: the database refused or is away.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
+    )
+    with (
+        psycopg.connect(url, autocommit=True) as lock,
+        _one_host_at_a_time(lock, report),
+        engine.connect() as connection,
+    ):
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.commit()
+        before = _current(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+        after = _current(connection)
+    report(f"schema {after}" + (" is up to date" if before == after else f" (was {before})"))
+
+
+@contextmanager
+def _one_host_at_a_time(
+    connection: psycopg.Connection, report: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold an advisory lock that goes away with its connection.
+
+    Polled rather than waited for: a statement that waits holds a snapshot, for which the other
+    host's CREATE INDEX CONCURRENTLY would wait in turn.
+    """
+    waited = False
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+        if row is not None and row[0]:
+            break
+        if not waited:
+            report("another host is migrating; waiting for it")
+            waited = True
+        time.sleep(LOCK_POLL_SECONDS)
+    yield
+
+
+def _current(connection: Connection) -> str | None:
+    found = connection.exec_driver_sql(f"SELECT to_regclass('{VERSION_TABLE}')").scalar()
+    revision = (
+        connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+        if found
+        else None
+    )
+    connection.commit()
+    return str(revision) if revision else None
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -1,0 +1,80 @@
+"""Connections to PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from service import retry
+from service.exits import CannotStart
+from service.store import errors, migrate, sql
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from service.settings import Database
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+# A batch of each stream and the sweep.
+CONNECTIONS = 3
+
+# Nothing here is helped by compiling a query, and a plan may be made at any moment.
+SERVER_SETTINGS = {"jit": "off", "timezone": "UTC"}
+
+_FATAL = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncpg.Pool:
+    """Connect, waiting for a database that is not up yet, and check its schema.
+
+    Args:
+        settings: where it is.
+        name: ``application_name``, as pg_stat_activity will show it.
+        sleep: how to wait between attempts.
+
+    Raises:
+        CannotStart: waiting will not help: wrong credentials, no such database, wrong schema.
+    """
+    async for attempt in retry.patiently("PostgreSQL", errors.OUTAGES, sleep, unless=_FATAL):
+        with attempt:
+            try:
+                pool = await asyncpg.create_pool(
+                    settings.url.get_secret_value(),
+                    min_size=1,
+                    max_size=CONNECTIONS,
+                    command_timeout=settings.command_timeout,
+                    server_settings={**SERVER_SETTINGS, "application_name": name},
+                )
+            except _FATAL as error:
+                raise CannotStart(
+                    f"PostgreSQL refuses: {errors.describe(error)}; "
+                    "check database.url (BILLING_DATABASE_URL)"
+                ) from error
+    try:
+        await _check_schema(pool)
+    except BaseException:
+        pool.terminate()
+        raise
+    return pool
+
+
+async def _check_schema(pool: asyncpg.Pool) -> None:
+    try:
+        version = await pool.fetchval(sql.statement("schema_version"))
+    except asyncpg.UndefinedTableError:
+        version = None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise CannotStart(f"PostgreSQL refuses: {errors.describe(error)}") from error
+    needed = migrate.head()
+    if version != needed:
+        found = f"is at {version}" if version else "has not been created"
+        raise CannotStart(
+            f"the schema {found} but this version needs {needed}; run: billing-service migrate"
+        )

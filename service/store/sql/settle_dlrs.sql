@@ -1,0 +1,32 @@
+-- Move CDRs up to the status of their best event in this batch, and tell about those not moved.
+-- One row a message, in key order, so that two workers lock them in the same order.
+-- $1 message_id, $2 status, $3 status_rank, $4 delivery_at, $5 error_code, $6 dlr_payload,
+-- $7 smpp_msgid
+--
+-- Returns the rows that did not move: ord and the CDR's rank, which is null where there is no CDR.
+WITH dlr AS MATERIALIZED (
+    SELECT *
+    FROM unnest(
+        $1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::jsonb[],
+        $7::text[]
+    ) WITH ORDINALITY AS d (
+        message_id, status, status_rank, delivery_at, error_code, dlr_payload, smpp_msgid, ord
+    )
+),
+moved AS (
+    UPDATE sms_cdr c
+    SET status = dlr.status,
+        status_rank = dlr.status_rank,
+        delivery_at = dlr.delivery_at,
+        error_code = dlr.error_code,
+        dlr_payload = coalesce(dlr.dlr_payload, c.dlr_payload),
+        smpp_msgid = coalesce(dlr.smpp_msgid, c.smpp_msgid)
+    FROM dlr
+    WHERE c.message_id = dlr.message_id
+      AND coalesce(c.status_rank, billing_status_rank(c.status)) < dlr.status_rank
+    RETURNING dlr.ord
+)
+SELECT dlr.ord, coalesce(c.status_rank, billing_status_rank(c.status)) AS status_rank
+FROM dlr
+LEFT JOIN sms_cdr c ON c.message_id = dlr.message_id
+WHERE dlr.ord NOT IN (SELECT ord FROM moved)

@@ -1,0 +1,2 @@
+-- $1 digest
+DELETE FROM billing_parked WHERE digest = ANY ($1::bytea[])
