@@ -1,0 +1,12 @@
+"""Failures of the broker's side."""
+
+from __future__ import annotations
+
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError
+
+# RabbitMQ is away, or went away, or answered with something that a new connection may mend.
+OUTAGES = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
+
+
+class SessionLost(ConnectionError):
+    """The session with the broker is over; what it had not acknowledged will come again."""

@@ -1,0 +1,120 @@
+"""Queues and exchanges: what is declared, and what an error in declaring it means.
+
+Jasmin declares its exchanges as topic and not durable; declared in any other way first, they
+break Jasmin. They vanish with their bindings when the broker restarts, so all of this is
+declared again on every connect.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aio_pika import ExchangeType
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+
+from service.exits import CannotStart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aio_pika.abc import AbstractConnection
+
+    from service.settings import QueueType
+
+MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
+MAX_LENGTH: Final = 100_000
+
+
+class Source(NamedTuple):
+    """One of our queues, and what of Jasmin's it is bound to."""
+
+    queue: str
+    exchange: str
+    binding: str
+
+    @property
+    def dead_queue(self) -> str:
+        """Name of the queue where this one's dead letters are kept."""
+        return f"{self.queue}.dead"
+
+
+DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
+BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
+
+
+def queue_arguments(source: Source, queue_type: QueueType) -> dict[str, Any]:
+    """Return the arguments of a queue as the specification wants them.
+
+    What the time or length limit pushes out is dead-lettered by the broker itself, through the
+    default exchange.
+    """
+    return {
+        "x-queue-type": queue_type,
+        "x-message-ttl": MESSAGE_TTL_MS,
+        "x-max-length": MAX_LENGTH,
+        "x-overflow": "drop-head",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": source.dead_queue,
+    }
+
+
+async def declare(connection: AbstractConnection, sources: Mapping[Source, QueueType]) -> None:
+    """Declare exchanges, queues and bindings.
+
+    Raises:
+        CannotStart: something exists with other arguments, or the user may not declare it.
+    """
+    for source, queue_type in sources.items():
+        try:
+            async with connection.channel() as channel:
+                await channel.declare_exchange(source.exchange, ExchangeType.TOPIC)
+                await channel.declare_queue(
+                    source.dead_queue, durable=True, arguments={"x-queue-type": queue_type}
+                )
+                queue = await channel.declare_queue(
+                    source.queue, durable=True, arguments=queue_arguments(source, queue_type)
+                )
+                await queue.bind(source.exchange, source.binding)
+        except ChannelPreconditionFailed as error:
+            raise CannotStart(_explain_mismatch(str(error))) from error
+        except ChannelAccessRefused as error:
+            raise CannotStart(
+                f"RabbitMQ refuses: {error}; give the user configure, write and read permission "
+                f"on {source.queue}.* and on exchange {source.exchange}"
+            ) from error
+
+
+_MISMATCH = re.compile(
+    r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>[^']+)'"
+    r".*?(?:received (?P<wanted>.+?) but current is (?P<found>.+?))?$",
+    re.DOTALL,
+)
+
+
+def _explain_mismatch(text: str) -> str:
+    """Say which argument differs and what to do about it."""
+    found = _MISMATCH.search(text)
+    if found is None:
+        return f"RabbitMQ refuses the topology: {text}"
+    argument, kind, name = found["argument"], found["kind"], found["name"]
+    what = (
+        f"{kind} {name} exists with another {argument}: it has {found['found'] or 'something else'}"
+        f", this service declares {found['wanted'] or 'another value'}"
+    )
+    if kind == "exchange":
+        return (
+            f"{what}. Jasmin needs it as topic, not durable, not auto-delete: stop who declared "
+            f"it otherwise, delete it (rabbitmqadmin delete exchange name={name}) and restart "
+            "Jasmin"
+        )
+    section = "dlr" if name.startswith(DLR.queue) else "bill"
+    hint = (
+        f", or set {section}.queue_type (BILLING_{section.upper()}_QUEUE_TYPE) to the type it has"
+        if argument == "x-queue-type"
+        else ""
+    )
+    return (
+        f"{what}. Let the queue run empty, delete it (rabbitmqctl delete_queue {name}) and start "
+        f"again{hint}"
+    )

@@ -1,0 +1,151 @@
+"""The command line: run | migrate | check-config."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service import __version__
+from service.exits import CannotStart, Exit
+from service.settings import ConfigError, Settings, effective, find_file, load
+
+EXIT_CODES = """
+Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
+for good (credentials, schema, queue arguments); 5 the drain ran out of time, so that some
+messages will be delivered again.
+"""
+
+app = typer.Typer(
+    name="billing-service",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="TOML file; default: $BILLING_CONFIG, else config/billing.toml where there is one.",
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"billing-service {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Settle a Jasmin SMS gateway's billing events and delivery receipts in PostgreSQL.
+
+    First time: set BILLING_DATABASE_URL and BILLING_JASMIN_AMQP_HOST, look at
+    `billing-service check-config`, then `billing-service migrate`, then `billing-service run`.
+
+    Every setting can be given in a TOML file (config/billing.toml explains them all) or in the
+    environment, which wins.
+    """
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Consume, and settle, until SIGTERM or Ctrl-C.
+
+    Starts a worker process for each core, waits for RabbitMQ and PostgreSQL where they are not
+    up yet, and serves /metrics, /healthz and /readyz. On SIGTERM or Ctrl-C it stops consuming,
+    commits and acknowledges what is in hand, and exits with 0.
+    """
+    settings = _load(config)
+    # prometheus_client looks for this when it is imported, here and in every worker.
+    directory = tempfile.mkdtemp(prefix="billing-service-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    try:
+        raise typer.Exit(_supervise(settings))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Create or update the tables. Safe to repeat, and on several hosts at once.
+
+    Creates what is missing and adds columns of this service to the gateway's tables; never drops
+    or rewrites what it finds. Needs a role that may create tables and owns the gateway's.
+    """
+    import psycopg  # noqa: PLC0415 - the other commands start faster without
+    import sqlalchemy.exc  # noqa: PLC0415
+
+    from service.store import migrate as migration  # noqa: PLC0415
+
+    settings = _load(config)
+    try:
+        migration.migrate(settings.database.url.get_secret_value(), typer.echo)
+    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+        reason = str(getattr(error, "orig", error)).strip()
+        _fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = None) -> None:
+    """Show the settings in force, and where each comes from; secrets are masked.
+
+    Exits with 2 and a list of what is wrong when they cannot work.
+    """
+    settings = _load(config)
+    rows = list(effective(settings, config))
+    name_width = max(len(row.name) for row in rows)
+    value_width = min(44, max(len(row.value) for row in rows))
+    typer.echo(f"# file: {find_file(config) or 'none'}")
+    for row in rows:
+        origin = row.variable if row.origin == "environment" else row.origin
+        typer.echo(f"{row.name:<{name_width}} = {row.value:<{value_width}}  # {origin}")
+
+
+def _load(config: Path | None) -> Settings:
+    try:
+        return load(config)
+    except ConfigError as error:
+        listing = "\n".join(f"  - {problem}" for problem in error.problems)
+        _fail(f"these settings cannot work:\n{listing}", Exit.CONFIG)
+        raise
+
+
+def _supervise(settings: Settings) -> Exit:
+    import structlog  # noqa: PLC0415 - only after PROMETHEUS_MULTIPROC_DIR is set
+    import uvloop  # noqa: PLC0415
+
+    from service.ops import log  # noqa: PLC0415
+    from service.supervisor import Supervisor  # noqa: PLC0415
+
+    log.configure(settings.log)
+
+    async def supervise() -> Exit:
+        return await Supervisor(settings).run()
+
+    try:
+        return uvloop.run(supervise())
+    except CannotStart as error:
+        structlog.get_logger().critical(str(error))
+        return Exit.CANNOT_START
+
+
+def _fail(message: str, code: Exit) -> None:
+    typer.echo(f"billing-service: {message}", err=True)
+    sys.exit(code)

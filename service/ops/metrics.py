@@ -1,0 +1,92 @@
+"""Every metric, declared once.
+
+prometheus_client keeps one file for each process in $PROMETHEUS_MULTIPROC_DIR, which must be set
+before it is first imported: the CLI does so before it imports anything that counts. The
+supervisor adds the files up, so a figure is right across restarts of workers.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_EVENTS = (1, 10, 50, 100, 250, 500, 1000, 2000, 5000, 10_000, 50_000)
+
+EVENTS = Counter(
+    "billing_events_total",
+    "Events by what became of them: applied, unchanged, conflict, parked, part, refused, requeued",
+    ["stream", "outcome"],
+)
+STATUSES = Counter(
+    "billing_cdr_statuses_total", "CDRs moved or confirmed, by the status of the event", ["status"]
+)
+UNKNOWN_STATUSES = Counter(
+    "billing_unknown_statuses_total", "Receipts whose status text no table has; taken as pending"
+)
+BATCHES = Counter(
+    "billing_batches_total", "Batches by the reason of their flush", ["stream", "reason"]
+)
+BATCH_EVENTS = Histogram("billing_batch_events", "Messages in a batch", ["stream"], buckets=_EVENTS)
+DECODE_SECONDS = Histogram(
+    "billing_decode_seconds", "Time to decode a batch", ["stream"], buckets=_SECONDS
+)
+COMMIT_SECONDS = Histogram(
+    "billing_commit_seconds",
+    "Time to write a batch, to the end of COMMIT, waiting for the database included",
+    ["stream"],
+    buckets=_SECONDS,
+)
+PUBLISH_TO_COMMIT_SECONDS = Histogram(
+    "billing_publish_to_commit_seconds",
+    "Age at COMMIT of the oldest message of a batch, for messages that carry a timestamp",
+    ["stream"],
+    buckets=(*_SECONDS, 60, 300, 3600),
+)
+UNACKNOWLEDGED = Gauge(
+    "billing_unacknowledged",
+    "Messages delivered to workers and not acknowledged yet",
+    ["stream"],
+    multiprocess_mode="livesum",
+)
+PARKED = Gauge(
+    "billing_parked",
+    "Events waiting for their CDR, link or account",
+    ["stream"],
+    multiprocess_mode="mostrecent",
+)
+PARKED_OLDEST_SECONDS = Gauge(
+    "billing_parked_oldest_seconds",
+    "For how long the oldest of them has been waiting",
+    ["stream"],
+    multiprocess_mode="mostrecent",
+)
+DEAD_LETTERS = Counter(
+    "billing_dead_letters_total", "Messages that this service put into a dead queue", ["stream"]
+)
+BROKER_CONNECTED = Gauge(
+    "billing_broker_connected",
+    "Workers that are consuming from RabbitMQ",
+    multiprocess_mode="livesum",
+)
+DATABASE_CONNECTED = Gauge(
+    "billing_database_connected",
+    "Workers whose last statement PostgreSQL answered",
+    multiprocess_mode="livesum",
+)
+WORKERS = Gauge("billing_workers", "Worker processes alive", multiprocess_mode="livesum")
+WORKER_RESTARTS = Counter(
+    "billing_worker_restarts_total", "Worker processes started again after they died"
+)
+
+
+def render() -> bytes:
+    """Return the metrics of all processes in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def forget_process(pid: int) -> None:
+    """Drop a dead process's gauges; its counters stay."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]

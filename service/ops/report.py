@@ -1,0 +1,107 @@
+"""What a batch came to, told to the metrics and the log: once a batch, never once a message."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.events.records import BillEvent
+from service.ops import metrics
+from service.store.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from service.batcher import Batch
+    from service.broker.dead_letters import DeadLetter
+    from service.broker.deliveries import Delivery
+    from service.events.records import DlrEvent
+
+# CDR statuses of a message that did not arrive.
+FAILURES = ("failed", "expired", "rejected")
+
+
+class Report:
+    """Speaks for one stream."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._log = structlog.get_logger().bind(stream=stream)
+
+    def events(
+        self, events: Sequence[DlrEvent | BillEvent], results: Sequence[Outcome | Exception]
+    ) -> dict[str, int]:
+        """Count what became of events; return the counts for the log."""
+        outcomes: Counter[str] = Counter()
+        statuses: Counter[str] = Counter()
+        for event, result in zip(events, results, strict=True):
+            if isinstance(result, Outcome):
+                outcomes[result.value] += 1
+                if result is Outcome.APPLIED and not _is_native_bill(event):
+                    statuses[event.status.cdr_status] += 1
+                if not event.status.known:
+                    metrics.UNKNOWN_STATUSES.inc()
+        for outcome, count in outcomes.items():
+            metrics.EVENTS.labels(self._stream, outcome).inc(count)
+        for status, count in statuses.items():
+            metrics.STATUSES.labels(status).inc(count)
+        failed = sum(statuses[status] for status in FAILURES)
+        return {**outcomes, "failed_deliveries": failed} if failed else dict(outcomes)
+
+    def batch(
+        self, batch: Batch[Delivery], counts: dict[str, int], decode_s: float, commit_s: float
+    ) -> None:
+        """Tell of one batch; a WARNING if a delivery in it failed."""
+        metrics.BATCHES.labels(self._stream, batch.reason).inc()
+        metrics.BATCH_EVENTS.labels(self._stream).observe(len(batch.items))
+        metrics.DECODE_SECONDS.labels(self._stream).observe(decode_s)
+        metrics.COMMIT_SECONDS.labels(self._stream).observe(commit_s)
+        published = [d.message.published_at for d in batch.items if d.message.published_at]
+        if published:
+            age = max(0.0, time.time() - min(published))
+            metrics.PUBLISH_TO_COMMIT_SECONDS.labels(self._stream).observe(age)
+        tell = self._log.warning if "failed_deliveries" in counts else self._log.info
+        tell(
+            "batch",
+            size=len(batch.items),
+            flushed_by=batch.reason,
+            **counts,
+            decode_ms=round(decode_s * 1000, 1),
+            commit_ms=round(commit_s * 1000, 1),
+        )
+
+    def message(self, event: DlrEvent | BillEvent, result: Outcome | Exception) -> None:
+        """Tell of one message, at DEBUG."""
+        self._log.debug(
+            "message", message_id=event.message_id, status=event.status.text, outcome=str(result)
+        )
+
+    def dead(self, letters: Sequence[DeadLetter]) -> None:
+        """Tell of every message that went to the dead queue, with its reason."""
+        if letters:
+            metrics.EVENTS.labels(self._stream, "refused").inc(len(letters))
+        for letter in letters:
+            self._log.error(
+                "dead-lettered",
+                reason=letter.reason,
+                routing_key=letter.message.routing_key,
+                message_id=letter.message.message_id,
+            )
+
+    def failed(self, error: Exception, *, requeued: bool) -> None:
+        """Tell of a message that made us fail, with the stack trace."""
+        if requeued:
+            metrics.EVENTS.labels(self._stream, "requeued").inc()
+        self._log.error("unexpected error", requeued=requeued, exc_info=error)
+
+    @property
+    def is_debugging(self) -> bool:
+        """Whether :meth:`message` would say anything."""
+        return bool(self._log.is_enabled_for(10))
+
+
+def _is_native_bill(event: DlrEvent | BillEvent) -> bool:
+    """Whether an event is of no CDR, which a native bill does not know."""
+    return isinstance(event, BillEvent) and event.message_id is None

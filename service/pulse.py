@@ -1,0 +1,41 @@
+"""A worker's sign of life, in memory shared with its supervisor.
+
+Written by the worker's event loop itself: a loop that hangs stops writing, whatever other
+threads of the process may do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import Final
+
+import aiomultiprocess
+
+INTERVAL_SECONDS: Final = 1.0
+STALE_SECONDS: Final = 5.0
+
+_BEAT, _CONSUMING, _WRITABLE = range(3)
+
+
+class Pulse:
+    """Three figures; it can be handed to a process that is being started."""
+
+    def __init__(self) -> None:
+        self._figures = aiomultiprocess.core.get_context().RawArray(ctypes.c_double, 3)
+
+    def beat(self, *, consuming: bool, writable: bool) -> None:
+        """Say that the loop runs, and whether it consumes and can write."""
+        self._figures[_CONSUMING] = consuming
+        self._figures[_WRITABLE] = writable
+        self._figures[_BEAT] = time.monotonic()  # one clock for all processes of a host
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker was well within the last few seconds."""
+        return self.fresh and bool(self._figures[_CONSUMING]) and bool(self._figures[_WRITABLE])
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its event loop ran within the last few seconds."""
+        return bool(time.monotonic() - self._figures[_BEAT] < STALE_SECONDS)

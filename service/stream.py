@@ -1,0 +1,135 @@
+"""The line a message follows: deliveries, decode, batch, write, acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from service import retry
+from service.batcher import Batch
+from service.broker.dead_letters import DeadLetter, DeadLetters
+from service.broker.deliveries import Deliveries, Delivery
+from service.events.message import Message
+from service.events.records import BillEvent, DlrEvent, Refused
+from service.ops import metrics
+from service.ops.report import Report
+from service.store.batches import Arrival, Batches, Writer
+from service.store.errors import DATA_ERRORS, OUTAGES, describe
+from service.store.outcomes import Outcome
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from service.broker.topology import Source
+    from service.settings import Stream as StreamSettings
+
+E = TypeVar("E", bound=DlrEvent | BillEvent)
+
+# A message that makes us fail is tried so often in all, in the end alone in its transaction.
+MAX_DELIVERIES = 5
+
+
+class Stream(Generic[E]):
+    """One queue, from delivery to acknowledgement."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: StreamSettings,
+        decode: Callable[[Message], E],
+        writer: Writer[E],
+        pool: asyncpg.Pool,
+    ) -> None:
+        self.name = writer.stream
+        self.source = source
+        self.settings = settings
+        self.decode = decode
+        self.writer = writer
+        self.report = Report(self.name)
+        self._batches = Batches(pool, writer)
+        self._unacknowledged = metrics.UNACKNOWLEDGED.labels(self.name)
+
+    async def run(
+        self, deliveries: Deliveries, dead_letters: DeadLetters, stop: asyncio.Event
+    ) -> None:
+        """Settle batches until ``stop`` is set and all that was delivered is acknowledged.
+
+        Raises:
+            One of ``broker.errors.OUTAGES``: what was not acknowledged will be delivered again.
+        """
+        drain = asyncio.create_task(deliveries.drain_when(stop), name=f"{self.name}-drain")
+        try:
+            while batch := await deliveries.next_batch():
+                self._unacknowledged.set(deliveries.unacknowledged)
+                await self._settle(batch, deliveries, dead_letters)
+                self._unacknowledged.set(deliveries.unacknowledged)
+        finally:
+            drain.cancel()
+            self._unacknowledged.set(0)
+
+    async def _settle(
+        self, batch: Batch[Delivery], deliveries: Deliveries, dead_letters: DeadLetters
+    ) -> None:
+        """Decode, write, dead-letter, and only then acknowledge."""
+        started = time.perf_counter()
+        arrivals, refused = self._decode_all(batch.items)
+        decoded = time.perf_counter()
+        results = await self._write(arrivals)
+        committed = time.perf_counter()
+        requeued = self._judge(arrivals, results, refused)
+        await dead_letters.publish(self.name, self.source, refused)
+        for tag in requeued:
+            await deliveries.requeue(tag)
+        await deliveries.ack_through(batch.items[-1].tag)
+        self.report.dead(refused)
+        counts = self.report.events([arrival.event for arrival in arrivals], results)
+        self.report.batch(batch, counts, decoded - started, committed - decoded)
+
+    def _decode_all(self, batch: Sequence[Delivery]) -> tuple[list[Arrival[E]], list[DeadLetter]]:
+        arrivals: list[Arrival[E]] = []
+        refused: list[DeadLetter] = []
+        for delivery in batch:
+            try:
+                arrivals.append(Arrival(delivery, self.decode(delivery.message)))
+            except Refused as refusal:
+                refused.append(DeadLetter(delivery.message, str(refusal)))
+        return arrivals, refused
+
+    async def _write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:
+        """Commit, holding the batch for as long as the database is away."""
+        async for attempt in retry.patiently("PostgreSQL", OUTAGES):
+            with attempt:
+                results = await self._batches.write(arrivals)
+        return results
+
+    def _judge(
+        self,
+        arrivals: Sequence[Arrival[E]],
+        results: Sequence[Outcome | Exception],
+        refused: list[DeadLetter],
+    ) -> list[int]:
+        """Decide on what could not be written.
+
+        Appends to ``refused`` what the database will never take, and what made us fail too
+        often; returns the tags of what made us fail and is worth another delivery.
+        """
+        requeued = []
+        for (delivery, event), result in zip(arrivals, results, strict=True):
+            if self.report.is_debugging:
+                self.report.message(event, result)
+            if isinstance(result, Outcome):
+                continue
+            if isinstance(result, DATA_ERRORS):
+                reason = f"the database refuses it: {describe(result)}"
+                refused.append(DeadLetter(delivery.message, reason))
+                continue
+            again = delivery.times_before + 1 < MAX_DELIVERIES
+            self.report.failed(result, requeued=again)
+            if again:
+                requeued.append(delivery.tag)
+            else:
+                reason = f"failed {MAX_DELIVERIES} times: {describe(result)}"
+                refused.append(DeadLetter(delivery.message, reason))
+        return requeued

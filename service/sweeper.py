@@ -1,0 +1,184 @@
+"""Looks after what waits in the database: parked events, and rows that are kept for a time.
+
+Every worker runs one; in each round the first to take an advisory lock does the work for all
+workers on all hosts, and the others have at least seen that the database answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from service.broker.dead_letters import DeadLetter, DeadLetters
+from service.broker.errors import OUTAGES as BROKER_OUTAGES
+from service.events.fields import following_ids
+from service.events.records import BillEvent, DlrEvent, Receipt, Refused
+from service.ops import metrics
+from service.store import parking
+from service.store.batches import isolating
+from service.store.errors import OUTAGES, describe
+from service.store.outcomes import Outcome
+from service.store.sql import statement
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from service.settings import Settings
+    from service.store.parking import Parked
+    from service.store.pool import Connection
+    from service.stream import Stream
+
+INTERVAL_SECONDS: Final = 1.0
+LIMIT: Final = 1000
+EIGHTHS: Final = 8  # as claim_parked.sql has it
+PURGE_SECONDS: Final = 60.0
+PURGE_ROWS: Final = 10_000
+# A long message may have 255 parts, but ids that far apart are no longer evidence.
+FURTHEST_PART: Final = 9
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    """Applies, links and expires parked events; purges what has been kept long enough.
+
+    Args:
+        pool: connections to the database.
+        settings: times to wait and to keep.
+        streams: whose events it looks after.
+        dead_letters: gives the way to the dead queues, or None while the broker is away.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        settings: Settings,
+        streams: Sequence[Stream[Any]],
+        dead_letters: Callable[[], DeadLetters | None],
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._streams = streams
+        self._dead_letters = dead_letters
+        self._round = 0
+        self._purge_at = 0.0
+        self.answered_at = 0.0
+        """Monotonic time at which the database last answered."""
+
+    async def run(self) -> None:
+        """Sweep about once a second, until cancelled; outages only delay it."""
+        while True:
+            try:
+                await self._sweep()
+                self.answered_at = time.monotonic()
+            except (*OUTAGES, *BROKER_OUTAGES) as error:
+                log.error("sweep failed; trying again", error=describe(error))
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _sweep(self) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval(statement("lead_sweep")):
+                return
+            self._round += 1
+            await self._link_parts(connection)
+            for stream in self._streams:
+                await self._apply_ready(connection, stream)
+                await self._expire(connection, stream)
+            await self._measure(connection)
+            await self._purge(connection)
+
+    async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> None:
+        """Apply events whose CDR, link and account have appeared, as if they came now."""
+
+        async def apply(part: Sequence[DlrEvent | BillEvent]) -> list[Outcome]:
+            async with connection.transaction():  # a savepoint, in case one of them is at fault
+                return await stream.writer.apply(connection, part)
+
+        found = await parking.claim_ready(connection, stream.name, LIMIT, self._round % EIGHTHS)
+        ready, events, dead = [], [], []
+        for parked in found:
+            try:
+                events.append(stream.decode(parked.message))
+                ready.append(parked)
+            except Refused as refusal:  # limits were tightened since
+                dead.append((parked, str(refusal)))
+        results = await isolating(apply, events)
+        done = []
+        for parked, result in zip(ready, results, strict=True):
+            if isinstance(result, Exception):
+                dead.append((parked, f"the database refuses it: {describe(result)}"))
+            elif result is not Outcome.PARKED:
+                done.append(parked)
+        await self._bury(connection, stream, dead)
+        if done:
+            await parking.unpark(connection, done)
+            counts = stream.report.events(events, results)
+            log.info("parked events applied", stream=stream.name, **counts)
+
+    async def _expire(self, connection: Connection, stream: Stream[Any]) -> None:
+        """Dead-letter what has waited too long."""
+        ttl = self._settings.parking.ttl
+        expired = await parking.claim_expired(connection, stream.name, ttl, LIMIT)
+        reason = f"nothing it belongs to appeared within {ttl:g} s"
+        await self._bury(connection, stream, [(parked, reason) for parked in expired])
+
+    async def _bury(
+        self,
+        connection: Connection,
+        stream: Stream[Any],
+        dead: Sequence[tuple[Parked, str]],
+    ) -> None:
+        """Publish to the dead queue; unpark only once the broker has confirmed."""
+        dead_letters = self._dead_letters()
+        if not dead or dead_letters is None:
+            return
+        letters = [DeadLetter(parked.message, reason) for parked, reason in dead]
+        await dead_letters.publish(stream.name, stream.source, letters)
+        await parking.unpark(connection, [parked for parked, _ in dead])
+        stream.report.dead(letters)
+
+    async def _link_parts(self, connection: Connection) -> None:
+        """Link receipts for parts of long messages, of whose ids Jasmin names only the last."""
+        (dlr,) = (stream for stream in self._streams if stream.name == "dlr")
+        grace = self._settings.parking.part_grace
+        old = await parking.claim_part_candidates(connection, grace, LIMIT)
+        guesses = [row for parked in old for row in _guesses(dlr.decode(parked.message))]
+        if guesses:
+            await connection.execute(statement("link_parts"), *zip(*guesses, strict=True))
+
+    async def _measure(self, connection: Connection) -> None:
+        rows = await connection.fetch(statement("measure_parked"))
+        measured = {stream: (parked, oldest) for stream, parked, oldest in rows}
+        for stream in self._streams:
+            parked, oldest = measured.get(stream.name, (0, 0.0))
+            metrics.PARKED.labels(stream.name).set(parked)
+            metrics.PARKED_OLDEST_SECONDS.labels(stream.name).set(oldest)
+
+    async def _purge(self, connection: Connection) -> None:
+        """Delete old rows a slice at a time; a full slice means that there is more."""
+        if time.monotonic() < self._purge_at:
+            return
+        dlr = self._settings.dlr
+        slices = [
+            await connection.execute(
+                statement("purge_receipt_log"), dlr.receipt_log_keep, PURGE_ROWS
+            ),
+            await connection.execute(statement("purge_links"), dlr.link_keep, PURGE_ROWS),
+        ]
+        if f"DELETE {PURGE_ROWS}" not in slices:
+            self._purge_at = time.monotonic() + PURGE_SECONDS
+
+
+def _guesses(event: DlrEvent) -> list[tuple[str, str, int, str | None]]:
+    """Return the ids that the last part of a receipt's message may have."""
+    if not isinstance(event, Receipt) or event.smpp_msgid is None:
+        return []
+    return [
+        (event.smpp_msgid, following, distance, event.connector_id)
+        for distance in range(1, FURTHEST_PART + 1)
+        for following in following_ids(event.smpp_msgid, distance)
+    ]

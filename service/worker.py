@@ -1,0 +1,200 @@
+"""One worker process: wires its streams, keeps a session with the broker, drains on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from service import pulse, retry
+from service.broker import topology
+from service.broker.connection import connect
+from service.broker.dead_letters import DeadLetters
+from service.broker.deliveries import Deliveries
+from service.broker.errors import OUTAGES, SessionLost
+from service.events.decode import BillDecoder, DlrDecoder
+from service.exits import CannotStart, Exit
+from service.ops import log as logs
+from service.ops import metrics
+from service.store.bill_writer import BillWriter
+from service.store.dlr_writer import DlrWriter
+from service.store.pool import open_pool
+from service.stream import Stream
+from service.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from service.pulse import Pulse
+    from service.settings import Settings
+
+# What is left of the shutdown time for closing connections.
+CLOSING_SECONDS = 2.0
+# A session that lasted this long was well; the next one is tried without delay.
+WELL_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+async def run(settings: Settings, number: int, life: Pulse) -> Exit:
+    """Be a worker until SIGTERM, or until the supervisor is gone.
+
+    Args:
+        settings: all settings.
+        number: which worker this is, from 1.
+        life: where to show the supervisor that it is alive.
+
+    Returns:
+        The process's exit code.
+    """
+    logs.configure(settings.log, worker=number)
+    worker = Worker(settings, f"billing-service worker-{number}", life)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop.set)
+    try:
+        return await worker.run()
+    except CannotStart as error:
+        log.error(str(error))
+        return Exit.CANNOT_START
+
+
+class Worker:
+    """The tasks of one process, and what they share."""
+
+    def __init__(self, settings: Settings, name: str, life: Pulse) -> None:
+        self.stop = asyncio.Event()
+        self._settings = settings
+        self._name = name
+        self._life = life
+        self._dead_letters: DeadLetters | None = None
+        self._sweeper: Sweeper | None = None
+
+    async def run(self) -> Exit:
+        """Open the database, then consume until told to stop.
+
+        Raises:
+            CannotStart: broker or database refuse for good.
+        """
+        beating = asyncio.create_task(self._beat(), name="pulse")
+        pool = await self._unless_stopped(open_pool(self._settings.database, self._name, self._nap))
+        if pool is None:
+            return Exit.OK
+        streams = self._streams(pool)
+        self._sweeper = Sweeper(pool, self._settings, streams, lambda: self._dead_letters)
+        sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
+        consuming = asyncio.create_task(self._consume(streams), name="consumer")
+        try:
+            return await self._watch(consuming, {beating, sweeping})
+        finally:
+            for task in (consuming, sweeping, beating):
+                task.cancel()
+            await asyncio.wait({consuming, sweeping, beating})
+            pool.terminate()
+
+    def _streams(self, pool: asyncpg.Pool) -> list[Stream[Any]]:
+        dlr, bill = self._settings.dlr, self._settings.bill
+        zone = ZoneInfo(dlr.timezone)
+        return [
+            Stream(
+                topology.DLR,
+                dlr,
+                DlrDecoder(zone, dlr.max_body_bytes),
+                DlrWriter(receipt_log=dlr.receipt_log),
+                pool,
+            ),
+            Stream(topology.BILL, bill, BillDecoder(bill.max_body_bytes), BillWriter(), pool),
+        ]
+
+    async def _watch(
+        self, consuming: asyncio.Task[None], side_tasks: set[asyncio.Task[None]]
+    ) -> Exit:
+        """Wait for the end: of the consumer, in good time; or of a side task, which is a bug."""
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        await asyncio.wait({consuming, stopping, *side_tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in side_tasks:
+            if task.done():
+                task.result()
+        seconds = max(0.0, self._settings.shutdown_timeout - CLOSING_SECONDS)
+        await asyncio.wait({consuming}, timeout=seconds)
+        if consuming.done():
+            consuming.result()
+            return Exit.OK
+        log.warning("out of time to drain; what is not acknowledged goes back to the broker")
+        return Exit.ABANDONED
+
+    async def _consume(self, streams: list[Stream[Any]]) -> None:
+        """Keep a session with the broker, one after another, until told to stop."""
+        while not self.stop.is_set():
+            async for attempt in retry.patiently("RabbitMQ", OUTAGES, self._nap):
+                with attempt:
+                    started = time.monotonic()
+                    try:
+                        await self._session(streams)
+                    except OUTAGES as error:
+                        if time.monotonic() - started < WELL_SECONDS:
+                            raise
+                        log.error("session with RabbitMQ lost", error=str(error))
+
+    async def _session(self, streams: list[Stream[Any]]) -> None:
+        """Connect, declare, consume both streams; returns once they are drained.
+
+        Raises:
+            SessionLost, or another of broker.errors.OUTAGES.
+            CannotStart: the broker refuses us or our topology.
+        """
+        if self.stop.is_set():
+            return
+        async with connect(self._settings.jasmin, self._name) as connection:
+            await topology.declare(connection, {s.source: s.settings.queue_type for s in streams})
+            self._dead_letters = await DeadLetters.open(connection)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for stream in streams:
+                        deliveries = await Deliveries.open(
+                            connection, stream.source.queue, stream.settings
+                        )
+                        tasks.create_task(
+                            stream.run(deliveries, self._dead_letters, self.stop), name=stream.name
+                        )
+                    log.info("consuming", queues=[stream.source.queue for stream in streams])
+            except* OUTAGES as group:
+                raise SessionLost(str(group.exceptions[0])) from group.exceptions[0]
+            finally:
+                self._dead_letters = None
+
+    async def _beat(self) -> None:
+        """Tell the supervisor, and the metrics, how this process is; notice if it is gone."""
+        supervisor = os.getppid()
+        while True:
+            consuming = self._dead_letters is not None
+            answered = self._sweeper.answered_at if self._sweeper else float("-inf")
+            writable = time.monotonic() - answered < pulse.STALE_SECONDS
+            self._life.beat(consuming=consuming, writable=writable)
+            metrics.BROKER_CONNECTED.set(consuming)
+            metrics.DATABASE_CONNECTED.set(writable)
+            if os.getppid() != supervisor and not self.stop.is_set():
+                log.warning("the supervisor is gone; draining")
+                self.stop.set()
+            await asyncio.sleep(pulse.INTERVAL_SECONDS)
+
+    async def _nap(self, seconds: float) -> None:
+        """Sleep, but wake up when told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stop.wait(), seconds)
+
+    async def _unless_stopped(self, opening: Any) -> Any:
+        """Await, or return None when told to stop meanwhile."""
+        task = asyncio.ensure_future(opening)
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        return None
