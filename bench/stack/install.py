@@ -1,0 +1,121 @@
+"""Finds RabbitMQ and PostgreSQL on this machine, and installs what is missing."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.stack.errors import StackError
+
+_SCRIPT = Path(__file__).with_name("install.sh")
+_OUTPUT_LINES = 20
+
+
+def ensure_installed(report: Callable[[str], None]) -> None:
+    """Install with apt what is missing of RabbitMQ and PostgreSQL.
+
+    The services of the distribution are not started, nor left enabled. `report` is given one line
+    before each step that takes long, and none when there is nothing to do.
+
+    Raises:
+        StackError: something is missing and cannot be installed from here.
+    """
+    found = {"rabbitmq-server": _find_rabbitmq(), "postgresql": _find_postgres()}
+    missing = [package for package, directory in found.items() if directory is None]
+    if not missing:
+        return
+    as_root = _as_root()
+    if as_root is None or shutil.which("apt-get") is None:
+        raise StackError(_instruction(*missing))
+    report(f"installing {' and '.join(missing)} with apt-get, this can take some minutes")
+    _install([*as_root, "sh", str(_SCRIPT), *missing], report)
+    rabbitmq_bindir()
+    postgres_bindir()
+    report(f"installed {' and '.join(missing)}; their services are not enabled")
+
+
+def rabbitmq_bindir() -> Path:
+    """The directory of the programs `rabbitmq-server` and `rabbitmqctl`.
+
+    Raises:
+        StackError: RabbitMQ is not installed.
+    """
+    return _find_rabbitmq() or _refuse("rabbitmq-server")
+
+
+def postgres_bindir() -> Path:
+    """The directory of the programs `postgres` and `initdb`, those of the newest version.
+
+    Raises:
+        StackError: PostgreSQL is not installed.
+    """
+    return _find_postgres() or _refuse("postgresql")
+
+
+def _find_rabbitmq() -> Path | None:
+    # Debian's /usr/sbin has wrappers that insist on the user `rabbitmq` and on the system's
+    # directories; they are links to a file that stands next to the real scripts.
+    places = [Path("/usr/lib/rabbitmq/bin")]
+    if on_path := shutil.which("rabbitmq-server"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "rabbitmq-server", "rabbitmqctl")
+
+
+def _find_postgres() -> Path | None:
+    versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+    places = sorted(versions, key=lambda path: float(path.parent.name), reverse=True)
+    if pg_config := shutil.which("pg_config"):
+        asked = subprocess.run([pg_config, "--bindir"], check=False, capture_output=True, text=True)
+        places.append(Path(asked.stdout.strip()))
+    if on_path := shutil.which("postgres"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "postgres", "initdb")
+
+
+def _first_with(places: list[Path], *programs: str) -> Path | None:
+    for place in places:
+        if all(os.access(place / program, os.X_OK) for program in programs):
+            return place
+    return None
+
+
+def _as_root() -> list[str] | None:
+    """What to put before a command to run it as root; None if that cannot be."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        return None
+    asked = subprocess.run([sudo, "-n", "true"], check=False, capture_output=True)
+    return [sudo, "-n"] if asked.returncode == 0 else None
+
+
+def _install(command: list[str], report: Callable[[str], None]) -> None:
+    # In a session of its own: Ctrl-C must not leave dpkg halfway through a package.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    ) as apt:
+        try:
+            output, _ = apt.communicate()
+        except KeyboardInterrupt:
+            report("waiting for apt-get to finish what it has begun")
+            apt.communicate()
+            raise
+    if apt.returncode != 0:
+        lines = "\n".join(output.splitlines()[-_OUTPUT_LINES:])
+        raise StackError(f"apt-get failed with status {apt.returncode}:\n{lines}")
+
+
+def _refuse(package: str) -> Path:
+    raise StackError(_instruction(package))
+
+
+def _instruction(*packages: str) -> str:
+    return f"not installed here: {', '.join(packages)}. Run: apt-get install {' '.join(packages)}"

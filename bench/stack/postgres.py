@@ -1,0 +1,148 @@
+"""A private PostgreSQL."""
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.stack.errors import StackError
+from bench.stack.install import postgres_bindir
+from bench.stack.process import as_user, environment, spawn
+from bench.stack.server import Server
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # their paths may not be longer than 107 bytes
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+_ELSEWHERE = Path("/var/tmp")  # noqa: S108 - whose the directory in it is gets looked at
+_INITDB = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+_INITDB += ["--no-sync", "--no-instructions"]
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL of its own; the superuser is `postgres`, with a random password.
+
+    `settings` are lines of postgresql.conf, and win over the ones chosen here. PostgreSQL does not
+    run as root: for root it runs as the user `postgres` or `nobody`, and where that user cannot
+    reach `directory` it moves below /var/tmp. After a start `directory` is the true one.
+    """
+
+    name = "postgresql"
+    programs = frozenset({"postgres"})
+    port_names = ("postgresql",)
+    stop_signal = signal.SIGINT  # the fast shutdown: does not wait for clients to leave
+
+    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(directory)
+        self._settings = dict(settings or {})
+        self._account = _account()
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The URL of a database, as libpq and asyncpg take it."""
+        return f"postgresql://postgres:{self.password}@{self.host}:{self.port}/{database}"
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self._account is None:
+            return
+        if not _reachable(self.directory, self._account):
+            digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
+            self.directory = _ELSEWHERE.resolve() / f"billing-service-{digest}"
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            owners = ("root", self._account.pw_name)
+            if self.directory.is_symlink() or self.directory.owner() not in owners:
+                raise StackError(f"{self.directory} belongs to somebody else; remove it")
+        os.chown(self.directory, self._account.pw_uid, self._account.pw_gid)
+
+    def _launch(self) -> None:
+        bindir = postgres_bindir()
+        if not self._data.exists():
+            self._initialise(bindir)
+        self._configure()
+        self._mark_log()
+        server = spawn(
+            [str(bindir / "postgres"), "-D", str(self._data)],
+            directory=self.directory,
+            log=self.log,
+            variables=environment(),
+            end_with_us=self.stop_signal,
+            account=self._account,
+        )
+        self._children.append(server)
+        self._wait_until(self._ready)
+
+    def _initialise(self, bindir: Path) -> None:
+        # Made aside and then renamed: a data directory that is there is a complete one.
+        unfinished = self.directory / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if self._account is not None:
+            os.chown(self._password_file, self._account.pw_uid, self._account.pw_gid)
+        made = subprocess.run(
+            [
+                str(bindir / "initdb"),
+                f"--pgdata={unfinished}",
+                f"--pwfile={self._password_file}",
+                *_INITDB,
+            ],
+            check=False,
+            cwd=self.directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **as_user(self._account),
+        )
+        if made.returncode != 0:
+            raise StackError(f"initdb failed:\n{made.stdout.strip()}")
+        unfinished.rename(self._data)
+
+    def _configure(self) -> None:
+        settings = _SETTINGS | self._settings | {"port": str(self.port)}
+        quoted = {name: value.replace("'", "''") for name, value in settings.items()}
+        lines = "".join(f"{name} = '{value}'\n" for name, value in quoted.items())
+        (self._data / "postgresql.conf").write_text(lines)
+        # A dead server's lock file is obeyed when its process id has gone to another process of
+        # the same user. That nobody works in this directory is known here.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _ready(self) -> bool:
+        """What pg_ctl looks at: the eighth line of the lock file is the state of the server."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return lines[0] == str(self._children[-1].pid) and lines[7:8] == ["ready   "]
+
+
+def _account() -> pwd.struct_passwd | None:
+    """The user to run as: None for the present one."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise StackError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def _reachable(directory: Path, account: pwd.struct_passwd) -> bool:
+    command = ["test", "-x", str(directory)]
+    return subprocess.run(command, check=False, **as_user(account)).returncode == 0
