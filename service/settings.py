@@ -244,7 +244,7 @@ def find_file(path: Path | None) -> Path | None:
     named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
     if named is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not named.is_file():
+    if not named.exists():
         raise ConfigError([f"{named}: no such file; give an existing one with --config"])
     return named
 

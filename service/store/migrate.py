@@ -10,7 +10,6 @@ from pathlib import Path
 import alembic.command
 import psycopg
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
@@ -20,13 +19,6 @@ LOCK_KEY = 7_305_808_869_231_650  # any number, the same on every host
 LOCK_POLL_SECONDS = 0.5
 # How long a change may wait for the gateway's own transactions before it gives way to them.
 LOCK_TIMEOUT = "10s"
-
-
-def head() -> str:
-    """Return the revision that this version of the service needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None  # noqa: S101 - the package carries its revisions
-    return revision
 
 
 def migrate(url: str, report: Callable[[str], None]) -> None:

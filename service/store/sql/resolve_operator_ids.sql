@@ -15,5 +15,5 @@ ORDER BY
     l.part,
     r.form,
     coalesce(c.connector_id = r.connector_id, false) DESC,
-    coalesce(c.status_rank, billing_status_rank(c.status), 0) >= 5,
+    coalesce(c.status_rank, billing_status_rank(c.status)) >= 5,
     l.seq DESC

@@ -26,7 +26,11 @@ moved AS (
       AND coalesce(c.status_rank, billing_status_rank(c.status)) < dlr.status_rank
     RETURNING dlr.ord
 )
-SELECT dlr.ord, coalesce(c.status_rank, billing_status_rank(c.status)) AS status_rank
+SELECT
+    dlr.ord,
+    CASE
+        WHEN c.message_id IS NOT NULL THEN coalesce(c.status_rank, billing_status_rank(c.status))
+    END AS status_rank
 FROM dlr
 LEFT JOIN sms_cdr c ON c.message_id = dlr.message_id
 WHERE dlr.ord NOT IN (SELECT ord FROM moved)

@@ -1,0 +1,115 @@
+"""A real RabbitMQ and PostgreSQL for all tests; a virtual host and a database for each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bench.stack import Stack
+from tests.support.gateway import Gateway
+from tests.support.service import Service, run_to_end
+
+ROOT = Path(__file__).parent.parent.parent
+TEMPLATE = "billing_template"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Start both servers, once."""
+    base = ROOT / ".stack"
+    base.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="test-", dir=base))
+    directory.chmod(0o755)
+    stack = Stack(directory)
+    try:
+        stack.start(print)
+        yield stack
+    finally:
+        stack.stop()
+        shutil.rmtree(stack.postgres.directory, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+async def administrator(stack: Stack) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that can create databases."""
+    connection = await asyncpg.connect(stack.postgres.dsn())
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def empty_database(stack: Stack, administrator: asyncpg.Connection) -> AsyncIterator[str]:
+    """The name of a database with nothing in it."""
+    name = f"test_{uuid4().hex}"
+    await administrator.execute(f"CREATE DATABASE {name}")
+    yield name
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(stack: Stack, administrator: asyncpg.Connection) -> AsyncIterator[str]:
+    """The name of a migrated database: a copy of one that was migrated by the command."""
+    if not await administrator.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", TEMPLATE):
+        await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
+        result = run_to_end("migrate", environment=stack.environment(TEMPLATE))
+        assert result.returncode == 0, result.stderr
+    name = f"test_{uuid4().hex}"
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield name
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def vhost(stack: Stack) -> Iterator[str]:
+    """The name of a virtual host of its own."""
+    name = f"test-{uuid4().hex}"
+    stack.rabbitmq.add_vhost(name)
+    yield name
+    stack.rabbitmq.delete_vhost(name)
+
+
+@pytest.fixture
+def environment(stack: Stack, database: str, vhost: str) -> dict[str, str]:
+    """The service's settings for one test."""
+    return {
+        **stack.environment(database, vhost),
+        "BILLING_CONFIG": "/dev/null",
+        "BILLING_HTTP_PORT": "0",
+        "BILLING_WORKERS": "2",
+        "BILLING_DLR_FLUSH_MS": "20",
+        "BILLING_BILL_FLUSH_MS": "20",
+        "BILLING_PARKING_PART_GRACE": "1",
+    }
+
+
+@pytest.fixture
+async def start(
+    environment: dict[str, str], tmp_path: Path
+) -> AsyncIterator[Callable[..., Service]]:
+    """A function that starts the service, with settings changed by keyword."""
+    services: list[Service] = []
+
+    def start(**settings: str) -> Service:
+        changed = environment | {f"BILLING_{name}": value for name, value in settings.items()}
+        service = Service(changed, tmp_path / f"service-{len(services)}.log")
+        services.append(service)
+        return service.start()
+
+    yield start
+    for service in services:
+        service.kill_all()
+
+
+@pytest.fixture
+async def gateway(stack: Stack, database: str, vhost: str) -> AsyncIterator[Gateway]:
+    """The other side: with an account, and Jasmin's exchanges declared."""
+    async with Gateway(stack.rabbitmq.url(vhost), stack.postgres.dsn(database)) as gateway:
+        await gateway.add_account()
+        yield gateway

@@ -1,0 +1,109 @@
+"""Bad input: in the dead queue with its reason, the batch around it committed."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from tests.support.gateway import Gateway, Publication, bill, dlr, reasons
+from tests.support.service import eventually
+
+GOOD = dlr("good", "DELIVRD")
+
+
+def native(body: bytes = b"DELIVRD", message_id: str = "AA", **headers: object) -> Publication:
+    return Publication(
+        "messaging", "dlr.deliver_sm", body, message_id, {"type": "deliver_sm", **headers}
+    )
+
+
+def altered(publication: Publication, **fields: object) -> Publication:
+    return publication._replace(body=json.dumps(json.loads(publication.body) | fields).encode())
+
+
+BAD_DLRS = {
+    "not valid JSON": GOOD._replace(body=b'{"message_id": '),
+    "missing required field": GOOD._replace(body=b'{"status": "DELIVRD"}'),
+    "Expected `str`, got `int`": altered(GOOD, message_id=7),
+    "a text contains a NUL": altered(GOOD, message_id="a\0b"),
+    "header dlr_text contains a NUL": native(dlr_text="a\0b"),
+    "header cid is no text": native(cid={"a": 1}),
+    "body is empty": GOOD._replace(body=b""),
+    "is longer than 65536": GOOD._replace(body=b'{"message_id": "%s"}' % (b"a" * 1024 * 1024)),
+    "neither the JSON contract": GOOD._replace(body=b"[1, 2]"),
+    "body is not UTF-8": GOOD._replace(body=b'{"message_id": "\xff"}'),
+    "unknown pdu_type": altered(GOOD, pdu_type="enquire_link"),
+    "nested too deeply": GOOD._replace(body=b'{"a":' * 9000),
+    # Only PostgreSQL notices this one: its numbers end at 131072 digits.
+    "the database refuses it": GOOD._replace(
+        body=GOOD.body.replace(b'"hello"', b"1" + b"0" * 40 + b"e131072")
+    ),
+}
+BAD_BILLS = {
+    "amount is negative": bill("good", "b1", amount="-0.01"),
+    "amount is no number": bill("good", "b2", amount='"ten"'),
+    "amount is out of range": bill("good", "b3", amount="1e12"),
+    "not valid JSON": bill("good", "b4", amount="NaN"),
+    "missing required field `bid`": Publication(
+        "billing", "bill_request.submit_sm_resp.x", b'{"status": "ESME_ROK"}'
+    ),
+    "neither the JSON contract": Publication("billing", "bill_request.submit_sm_resp.x", b"b5"),
+    "header user-id is empty": Publication(
+        "billing", "bill_request.submit_sm_resp.x", b"b6", "b6", {"user-id": "", "amount": "1"}
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("queue", "bad"),
+    [("billing_service.dlr", BAD_DLRS), ("billing_service.submit_sm_resp", BAD_BILLS)],
+    ids=["dlr", "bill"],
+)
+async def test_each_bad_message_is_dead_lettered_alone(
+    start, gateway: Gateway, queue: str, bad: dict[str, Publication]
+) -> None:
+    service = await start(WORKERS="1", DLR_FLUSH_MS="500", BILL_FLUSH_MS="500").ready()
+    pids = service.worker_pids
+    messages = [str(uuid4()) for _ in range(100)]
+    await gateway.add_cdrs(messages)
+    good = [
+        dlr(m, "DELIVRD") if queue == "billing_service.dlr" else bill(m, bid=m) for m in messages
+    ]
+    middle = len(good) // 2
+    await gateway.publish([*good[:middle], *bad.values(), *good[middle:]])
+    expected = "delivered" if queue == "billing_service.dlr" else "submitted"
+    await eventually(gateway.statuses, dict.fromkeys(messages, expected))
+    await eventually(lambda: gateway.waiting(f"{queue}.dead"), len(bad))
+    assert service.worker_pids == pids
+    assert (await service.get("/readyz")).status_code == 200
+    assert await service.stop() == 0
+
+    dead = await gateway.take(f"{queue}.dead")
+    assert sorted(message.body for message in dead) == sorted(p.body for p in bad.values())
+    for reason, publication in bad.items():
+        said = [why for why in reasons(dead) if reason in why]
+        assert len(said) == 1, f"{reason}: {said}"
+        assert dead[reasons(dead).index(said[0])].body == publication.body
+    assert await gateway.waiting(queue) == 0
+    logged = {line["reason"] for line in service.events("dead-lettered")}
+    assert logged == set(reasons(dead))
+    assert {line["level"] for line in service.events("dead-lettered")} == {"error"}
+
+
+async def test_dead_letter_says_where_it_came_from(start, gateway: Gateway) -> None:
+    service = await start().ready()
+    octets = native(b"", message_id="AB", cid="smsc1", blob=bytearray(b"\xff\x00"))
+    await gateway.publish([octets])
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    (dead,) = await gateway.take("billing_service.dlr.dead")
+    assert dead.message_id == "AB"
+    assert dead.delivery_mode == 2
+    assert dead.headers["cid"] == "smsc1"
+    assert dead.headers["blob"] == b"\xff\x00"
+    assert dead.headers["x-billing-stream"] == "dlr"
+    assert dead.headers["x-billing-exchange"] == "messaging"
+    assert dead.headers["x-billing-routing-key"] == "dlr.deliver_sm"
+    assert str(dead.headers["x-billing-dead-at"]).startswith("20")
+    assert await service.stop() == 0
