@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import aiomultiprocess
@@ -46,6 +47,7 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         The supervisor alone answers to that; a blocked signal is inherited, so there is no
         moment at which the child could be interrupted.
         """
+        resource_tracker.ensure_running()  # starting it on the way would lift the block
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()

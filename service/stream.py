@@ -80,9 +80,7 @@ class Stream(Generic[E]):
         committed = time.perf_counter()
         requeued = self._judge(arrivals, results, refused)
         await dead_letters.publish(self.name, self.source, refused)
-        for tag in requeued:
-            await deliveries.requeue(tag)
-        await deliveries.ack_through(batch.items[-1].tag)
+        await deliveries.settle(batch, requeued)
         self.report.dead(refused)
         counts = self.report.events([arrival.event for arrival in arrivals], results)
         self.report.batch(batch, counts, decoded - started, committed - decoded)
@@ -109,13 +107,13 @@ class Stream(Generic[E]):
         arrivals: Sequence[Arrival[E]],
         results: Sequence[Outcome | Exception],
         refused: list[DeadLetter],
-    ) -> list[int]:
+    ) -> set[int]:
         """Decide on what could not be written.
 
         Appends to ``refused`` what the database will never take, and what made us fail too
         often; returns the tags of what made us fail and is worth another delivery.
         """
-        requeued = []
+        requeued = set()
         for (delivery, event), result in zip(arrivals, results, strict=True):
             if self.report.is_debugging:
                 self.report.message(event, result)
@@ -128,7 +126,7 @@ class Stream(Generic[E]):
             again = delivery.times_before + 1 < MAX_DELIVERIES
             self.report.failed(result, requeued=again)
             if again:
-                requeued.append(delivery.tag)
+                requeued.add(delivery.tag)
             else:
                 reason = f"failed {MAX_DELIVERIES} times: {describe(result)}"
                 refused.append(DeadLetter(delivery.message, reason))

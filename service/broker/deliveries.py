@@ -8,6 +8,7 @@ the broker delivers it again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 DELIVERY_COUNT = "x-delivery-count"
 # Set by RabbitMQ's message timestamp interceptor, and by anyone who wants to be measured.
 TIMESTAMP_MS = "timestamp_in_ms"
+
+# How long a drain waits for the prefetch window to fill, and what counts as quiet.
+WINDOW_SECONDS = 2.0
+QUIET_SECONDS = 0.05
 
 
 class Delivery(NamedTuple):
@@ -52,8 +57,11 @@ class Deliveries:
         self._queue = queue
         self._settings = settings
         self._consumer_tag: str | None = None
+        self._last_tag = 0
+        self._last_at = 0.0
+        self._acknowledged = 0
+        self._held_ack: int | None = None
         self._batches: Batcher[Delivery] = Batcher(settings.batch_size, settings.flush_ms / 1000)
-        self._unsettled = 0
 
     @classmethod
     async def open(cls, connection: AbstractConnection, queue: str, settings: Stream) -> Deliveries:
@@ -76,7 +84,7 @@ class Deliveries:
     @property
     def unacknowledged(self) -> int:
         """Messages that the broker counts on this consumer."""
-        return self._unsettled + len(self._batches)
+        return self._last_tag - self._acknowledged
 
     async def next_batch(self) -> Batch[Delivery] | None:
         """Return the next batch, or None after a drain.
@@ -84,36 +92,70 @@ class Deliveries:
         Raises:
             SessionLost: the channel is gone, and with it all that was not acknowledged.
         """
-        batch = await self._batches.next()
-        self._unsettled = len(batch.items) if batch else 0
-        return batch
+        return await self._batches.next()
 
-    async def ack_through(self, tag: int) -> None:
-        """Acknowledge everything up to ``tag``: call it after the commit, never before."""
+    async def settle(self, batch: Batch[Delivery], requeued: Collection[int]) -> None:
+        """Acknowledge a batch, once it has been committed; never before.
+
+        Args:
+            batch: the oldest that has not been settled.
+            requeued: tags in it that go back to the broker to be delivered again.
+
+        Raises:
+            SessionLost: the channel is gone; all of it will be delivered again.
+        """
         try:
-            await self._channel.basic_ack(tag, multiple=True)
+            for tag in requeued:
+                await self._channel.basic_nack(tag, requeue=True)
+            # A tag that has been given back cannot be acknowledged any more.
+            kept = [item.tag for item in batch.items if item.tag not in requeued]
+            if kept:
+                await self._ack_through(kept[-1])
         except (AMQPError, ChannelInvalidStateError) as error:
             raise SessionLost(f"{self._queue}: {error}") from error
-        self._unsettled = 0
 
-    async def requeue(self, tag: int) -> None:
-        """Give one message back to the broker, to be tried again."""
-        await self._channel.basic_nack(tag, requeue=True)
+    async def _ack_through(self, tag: int) -> None:
+        if self._held_ack is not None:
+            self._held_ack = tag
+        elif tag > self._acknowledged:
+            self._acknowledged = tag
+            await self._channel.basic_ack(tag, multiple=True)
 
     async def drain_when(self, stop: asyncio.Event) -> None:
         """On ``stop``, take no more from the broker and let what is here be written.
 
-        Everything that the broker had sent before it confirmed the end is in the batches by
-        then, because frames are handled in order.
+        Everything that the broker sent before it confirmed the end is in the batches by then,
+        because frames are handled in order.
         """
         await stop.wait()
-        if self._consumer_tag is not None:
-            with suppress(AMQPError, ChannelInvalidStateError):  # lost: next_batch says so
-                await self._channel.basic_cancel(self._consumer_tag)
+        with suppress(AMQPError, ChannelInvalidStateError):  # next_batch says so
+            await self._cancel()
         self._batches.drain()
+
+    async def _cancel(self) -> None:
+        """Cancel the consumer, once the broker has nothing more under way to it.
+
+        A quorum queue takes back what it has under way inside the broker when its consumer is
+        cancelled, and delivers that again, marked as redelivered and counted as a failed
+        attempt, although it never reached us. So nothing is acknowledged for a moment: under
+        load the prefetch window fills, and then nothing is under way; without load it is quiet.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WINDOW_SECONDS
+        self._held_ack = self._acknowledged
+        while self.unacknowledged < self._settings.prefetch and loop.time() < deadline:
+            if loop.time() - self._last_at > QUIET_SECONDS:
+                break
+            await asyncio.sleep(QUIET_SECONDS / 10)
+        if self._consumer_tag is not None:
+            await self._channel.basic_cancel(self._consumer_tag)
+        held, self._held_ack = self._held_ack, None
+        await self._ack_through(held)
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         frame: Any = delivered.delivery
+        self._last_tag = frame.delivery_tag
+        self._last_at = asyncio.get_running_loop().time()
         properties = delivered.header.properties
         headers: dict[str, Any] = properties.headers or {}
         self._batches.add(

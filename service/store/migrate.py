@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 # A gateway may well use Alembic in the same database, under its default table.
 VERSION_TABLE = "billing_schema_version"
+SCRIPTS = Path(__file__).parent / "migrations"
 LOCK_KEY = 7_305_808_869_231_650  # any number, the same on every host
 LOCK_POLL_SECONDS = 0.5
 # How long a change may wait for the gateway's own transactions before it gives way to them.
@@ -83,5 +84,5 @@ def _current(connection: Connection) -> str | None:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(SCRIPTS))
     return config

@@ -107,3 +107,29 @@ async def test_dead_letter_says_where_it_came_from(start, gateway: Gateway) -> N
     assert dead.headers["x-billing-routing-key"] == "dlr.deliver_sm"
     assert str(dead.headers["x-billing-dead-at"]).startswith("20")
     assert await service.stop() == 0
+
+
+async def test_message_that_makes_us_fail_is_tried_five_times(start, gateway: Gateway) -> None:
+    """An error that is neither the message's nor an outage is a bug: try, then give up."""
+    await gateway.database.execute(
+        """
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE 'a bug' USING ERRCODE = 'internal_error'; END $$;
+        CREATE TRIGGER fail BEFORE UPDATE ON sms_cdr FOR EACH ROW
+        WHEN (old.message_id = 'poison') EXECUTE FUNCTION fail();
+        """
+    )
+    messages = [str(uuid4()) for _ in range(20)]
+    await gateway.add_cdrs([*messages, "poison"])
+    service = await start(WORKERS="1", DLR_FLUSH_MS="200").ready()
+    await gateway.publish(dlr(message, "DELIVRD") for message in [*messages, "poison"])
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    expected = dict.fromkeys(messages, "delivered") | {"poison": "queued"}
+    assert await gateway.statuses() == expected
+    failures = service.events("unexpected error")
+    assert [line["requeued"] for line in failures] == [True] * 4 + [False]
+    assert "a bug" in json.dumps(failures[0]["exception"])
+    assert await service.stop() == 0
+    (dead,) = await gateway.take("billing_service.dlr.dead")
+    assert reasons([dead])[0].startswith("failed 5 times")
+    assert await gateway.waiting("billing_service.dlr") == 0

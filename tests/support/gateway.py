@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
@@ -123,18 +125,18 @@ class Gateway:
 
     async def publish(self, publications: Iterable[Publication]) -> None:
         """Publish transient, as Jasmin does, but wait for the broker to have it."""
-        for item in publications:
-            exchange = await self._channel.get_exchange(item.exchange, ensure=False)
-            await exchange.publish(
-                aio_pika.Message(
-                    item.body,
-                    message_id=item.message_id,
-                    headers=item.headers,
-                    delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
-                ),
-                item.routing_key,
-                mandatory=False,
-            )
+        for chunk in batched(publications, 200):
+            await asyncio.gather(*map(self._publish, chunk))
+
+    async def _publish(self, item: Publication) -> None:
+        exchange = await self._channel.get_exchange(item.exchange, ensure=False)
+        message = aio_pika.Message(
+            item.body,
+            message_id=item.message_id,
+            headers=item.headers,
+            delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
+        )
+        await exchange.publish(message, item.routing_key, mandatory=False)
 
     async def statuses(self) -> dict[str, str]:
         """Return the status of every CDR by message id."""
@@ -152,15 +154,25 @@ class Gateway:
         return int(declared.declaration_result.message_count or 0)
 
     async def take(self, queue: str) -> list[aio_pika.abc.AbstractIncomingMessage]:
-        """Take everything that waits in a queue."""
-        channel = await self._connection.channel()
-        declared = await channel.declare_queue(queue, passive=True)
-        taken = []
-        while (message := await declared.get(fail=False)) is not None:
-            await message.ack()
-            taken.append(message)
-        await channel.close()
-        return taken
+        """Take everything that waits in a queue that nobody else consumes."""
+        async with self._connection.channel() as channel:
+            declared = await channel.declare_queue(queue, passive=True)
+            wanted = int(declared.declaration_result.message_count or 0)
+            taken: list[aio_pika.abc.AbstractIncomingMessage] = []
+            if wanted:
+                async with declared.iterator(no_ack=True) as messages:
+                    async for message in messages:
+                        taken.append(message)
+                        if len(taken) == wanted:
+                            break
+            return taken
+
+
+def batched(items: Iterable[Publication], size: int) -> Iterator[list[Publication]]:
+    """Yield items in lists of ``size``."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def reasons(dead: Sequence[aio_pika.abc.AbstractIncomingMessage]) -> list[str]:

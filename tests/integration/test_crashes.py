@@ -1,0 +1,118 @@
+"""Nothing is lost and nothing comes twice, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.gateway import Gateway, Publication, bill, dlr
+from tests.support.service import Service, eventually
+
+EVENTS = 10_000
+QUEUES = ("billing_service.dlr", "billing_service.submit_sm_resp")
+
+
+@pytest.fixture
+async def messages(gateway: Gateway) -> list[str]:
+    """CDRs for half as many messages as events: a receipt and a bill for each."""
+    messages = [str(uuid4()) for _ in range(EVENTS // 2)]
+    await gateway.add_cdrs(messages)
+    return messages
+
+
+def publications(messages: list[str]) -> list[Publication]:
+    return [p for m in messages for p in (bill(m, bid=f"bill-{m}"), dlr(m, "DELIVRD"))]
+
+
+async def halfway(service: Service) -> None:
+    """Wait until a good part has been settled and a good part has not."""
+
+    async def some() -> bool:
+        return await service.consumed() > EVENTS // 20
+
+    await eventually(some)
+
+
+async def all_applied(gateway: Gateway) -> bool:
+    delivered = await gateway.count(
+        "sms_cdr", "status = 'delivered' AND finalized_at IS NOT NULL AND confirmed_amount = 0.01"
+    )
+    return delivered == EVENTS // 2 and await gateway.count("billing_event") == EVENTS // 2
+
+
+async def test_killed_worker_loses_nothing(start, gateway: Gateway, messages: list[str]) -> None:
+    service = await start(DLR_BATCH_SIZE="200", BILL_BATCH_SIZE="200").ready()
+    publishing = asyncio.create_task(gateway.publish(publications(messages)))
+    await halfway(service)
+    victim = service.worker_pids[1]
+    os.kill(victim, signal.SIGKILL)
+    await publishing
+    await eventually(lambda: all_applied(gateway))
+    await service.ready()
+    assert service.worker_pids[1] != victim
+    assert await service.metric("billing_worker_restarts_total") == 1
+    assert await service.metric("billing_workers") == 2
+    settled = await service.metric("billing_events_total")
+    assert settled >= EVENTS - 2 * 2 * 200  # the victim may have died before it had counted
+    assert await service.stop() == 0
+    for queue in QUEUES:
+        assert await gateway.waiting(queue) == 0
+        assert await gateway.waiting(f"{queue}.dead") == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_drain_under_load_leaves_nothing_to_deliver_again(
+    start, gateway: Gateway, messages: list[str], signum: signal.Signals
+) -> None:
+    service = await start(DLR_BATCH_SIZE="200", BILL_BATCH_SIZE="200").ready()
+    publishing = asyncio.create_task(gateway.publish(publications(messages)))
+    await halfway(service)
+    assert await service.stop(signum) == 0
+    await publishing
+    left = [message for queue in QUEUES for message in await gateway.take(queue)]
+    assert left, "it was stopped too late to prove anything"
+    assert not any(message.redelivered for message in left)
+    settled = await gateway.count("billing_event") + await gateway.count(
+        "sms_cdr", "status = 'delivered'"
+    )
+    assert settled + len(left) == EVENTS
+
+
+async def test_ctrl_c_in_a_terminal_drains(start, gateway: Gateway, messages: list[str]) -> None:
+    """It reaches every process of the group at once, workers included."""
+    service = await start().ready()
+    publishing = asyncio.create_task(gateway.publish(publications(messages)))
+    await halfway(service)
+    os.killpg(service.pid, signal.SIGINT)
+    assert await service.ended() == 0
+    await publishing
+    left = [message for queue in QUEUES for message in await gateway.take(queue)]
+    assert not any(message.redelivered for message in left)
+    assert "Traceback" not in service.log_text
+
+
+async def test_workers_drain_when_their_supervisor_is_killed(
+    start, gateway: Gateway, messages: list[str]
+) -> None:
+    service = await start().ready()
+    os.kill(service.pid, signal.SIGKILL)
+    await eventually(lambda: alive(service.worker_pids.values()), [])
+    assert len(service.events("the supervisor is gone; draining")) == 2
+
+
+async def alive(pids: Iterable[int]) -> list[int]:
+    """Which of these processes still run (their new parent may not have noticed their end)."""
+
+    def state(pid: int) -> str:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return "gone"
+
+    return [pid for pid in pids if state(pid) not in {"gone", "Z"}]

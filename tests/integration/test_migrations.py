@@ -1,0 +1,118 @@
+"""Migrations: on nothing, on the gateway's tables with rows in them, by two hosts at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from bench.stack import Stack
+from service.store import migrate
+from service.store.pool import SCHEMA_VERSION
+from tests.support.service import run_to_end
+
+# The gateway's tables as domain.md has them, with what a deployment may have besides.
+GATEWAY_TABLES = """
+CREATE TABLE accounts (id uuid PRIMARY KEY, name text, type text, status text, currency char(3),
+    its_own_column text DEFAULT 'kept');
+CREATE TABLE account_balances (account_id uuid PRIMARY KEY, balance numeric(18,6),
+    credit_limit numeric(18,6), currency char(3), updated_at timestamptz);
+CREATE TABLE balance_ledger (id uuid PRIMARY KEY, account_id uuid, amount numeric(18,6),
+    currency char(3), direction text, reason text, reference text, created_at timestamptz);
+CREATE TABLE sms_cdr (id uuid PRIMARY KEY, message_id text, account_id uuid, connector_id text,
+    msisdn text, sender text, status text, parts int, price numeric(18,6), currency char(3),
+    submit_at timestamptz, delivery_at timestamptz, error_code text, dlr_payload jsonb,
+    created_at timestamptz);
+CREATE TABLE alembic_version (version_num text);
+INSERT INTO alembic_version VALUES ('the gateway''s own');
+INSERT INTO accounts VALUES (gen_random_uuid(), 'acme', 'prepaid', 'active', 'EUR');
+INSERT INTO sms_cdr (id, message_id, status, price)
+    SELECT gen_random_uuid(), 'message-' || n, 'delivered', 0.01 FROM generate_series(1, 1000) n;
+"""
+
+
+@pytest.fixture
+async def connection(stack: Stack, empty_database: str):
+    connection = await asyncpg.connect(stack.postgres.dsn(empty_database))
+    yield connection
+    await connection.close()
+
+
+def run_migrate(stack: Stack, database: str):
+    result = run_to_end("migrate", environment=stack.environment(database))
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+async def test_on_an_empty_database(stack: Stack, empty_database: str, connection) -> None:
+    assert run_migrate(stack, empty_database).stdout == f"schema {SCHEMA_VERSION} (was None)\n"
+    again = run_migrate(stack, empty_database)
+    assert again.stdout == f"schema {SCHEMA_VERSION} is up to date\n"
+
+
+async def test_the_workers_know_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_VERSION
+
+
+async def test_on_the_gateways_tables_with_rows(
+    stack: Stack, empty_database: str, connection
+) -> None:
+    await connection.execute(GATEWAY_TABLES)
+    before = await connection.fetch(
+        "SELECT xmin, ctid, id, message_id, status, price FROM sms_cdr ORDER BY id"
+    )
+    run_migrate(stack, empty_database)
+    after = await connection.fetch(
+        "SELECT xmin, ctid, id, message_id, status, price FROM sms_cdr ORDER BY id"
+    )
+    assert after == before  # not one row was rewritten
+    assert await connection.fetchval("SELECT its_own_column FROM accounts") == "kept"
+    assert (
+        await connection.fetchval("SELECT version_num FROM alembic_version") == "the gateway's own"
+    )
+    old = await connection.fetchval("SELECT status_rank FROM sms_cdr LIMIT 1")
+    new = await connection.fetchval(
+        "INSERT INTO sms_cdr (id, status) VALUES (gen_random_uuid(), 'queued') RETURNING status_rank"
+    )
+    assert (old, new) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("index", "ours"),
+    [
+        ("CREATE INDEX theirs ON sms_cdr (message_id)", 0),
+        ("CREATE UNIQUE INDEX theirs ON sms_cdr (message_id, id)", 0),
+        ("CREATE INDEX theirs ON sms_cdr (message_id) WHERE status = 'queued'", 1),
+        ("CREATE INDEX theirs ON sms_cdr (msisdn, message_id)", 1),
+    ],
+)
+async def test_index_is_made_only_where_none_serves(
+    stack: Stack, empty_database: str, connection, index: str, ours: int
+) -> None:
+    await connection.execute(GATEWAY_TABLES + index)
+    run_migrate(stack, empty_database)
+    found = await connection.fetchval(
+        "SELECT count(*) FROM pg_indexes WHERE indexname = 'sms_cdr_message_id_idx'"
+    )
+    assert found == ours
+
+
+async def test_two_hosts_at_once(stack: Stack, empty_database: str, connection) -> None:
+    await connection.execute(GATEWAY_TABLES)
+    results = await asyncio.gather(
+        *(asyncio.to_thread(run_migrate, stack, empty_database) for _ in range(2))
+    )
+    said = sorted(result.stdout.splitlines()[-1] for result in results)
+    assert said == [f"schema {SCHEMA_VERSION} (was None)", f"schema {SCHEMA_VERSION} is up to date"]
+
+
+async def test_database_that_refuses_is_said_plainly(stack: Stack) -> None:
+    result = run_to_end("migrate", environment=stack.environment("missing"))
+    assert result.returncode == 3
+    assert 'database "missing" does not exist' in result.stderr
+    assert "Traceback" not in result.stderr
