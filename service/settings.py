@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ DAY = 86_400.0
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
 
+Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
 
@@ -69,15 +70,17 @@ class Database(Section):
     url: SecretStr = Field(
         description="PostgreSQL URL, for example postgresql://billing:secret@db.example:5432/billing"
     )
-    command_timeout: float = Field(
-        60, gt=0, description="seconds after which an unanswered statement counts as an outage"
+    command_timeout: Seconds = Field(
+        60, description="seconds after which an unanswered statement counts as an outage"
     )
 
     @model_validator(mode="after")
     def _is_postgresql(self) -> Database:
-        parts = urlsplit(self.url.get_secret_value())
-        if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-            raise ValueError("url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        if not _is_postgresql_url(self.url.get_secret_value()):
+            raise ValueError(
+                "url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with any of "
+                "/ : @ ? # [ ] % in user or password written as %2F %3A %40 %3F %23 %5B %5D %25"
+            )
         return self
 
 
@@ -118,11 +121,11 @@ class Dlr(Stream):
 
     timezone: str = Field("UTC", description="zone of the receipts' dates, which never carry one")
     receipt_log: bool = Field(True, description="keep a row for each receipt as it came")
-    receipt_log_keep: float = Field(
-        30 * DAY, gt=0, description="seconds that a row of the receipt log is kept"
+    receipt_log_keep: Seconds = Field(
+        30 * DAY, description="seconds that a row of the receipt log is kept"
     )
-    link_keep: float = Field(
-        30 * DAY, gt=0, description="seconds that an operator's id stays linked to its message"
+    link_keep: Seconds = Field(
+        30 * DAY, description="seconds that an operator's id stays linked to its message"
     )
 
     @model_validator(mode="after")
@@ -149,12 +152,9 @@ class Bill(Stream):
 class Parking(Section):
     """Events that came before their CDR, their account or their link."""
 
-    ttl: float = Field(
-        DAY, gt=0, description="seconds that an event waits before it is dead-lettered"
-    )
-    part_grace: float = Field(
+    ttl: Seconds = Field(DAY, description="seconds that an event waits before it is dead-lettered")
+    part_grace: Seconds = Field(
         600,
-        gt=0,
         description="seconds before an unmatched receipt may be taken for a part of a long message",
     )
 
@@ -201,8 +201,8 @@ class Settings(BaseSettings):
         le=256,
         description="worker processes; default: one for each core",
     )
-    shutdown_timeout: float = Field(
-        30, gt=0, description="seconds to flush, commit and acknowledge after SIGTERM"
+    shutdown_timeout: Seconds = Field(
+        30, description="seconds to flush, commit and acknowledge after SIGTERM"
     )
     jasmin: Jasmin = Field(default_factory=Jasmin)
     database: Database
@@ -307,7 +307,9 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 text: {error.reason}"]) from error
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except tomllib.TOMLDecodeError as error:
@@ -318,9 +320,9 @@ def _unknown_variables() -> list[str]:
     """Name BILLING_* variables that no setting has: a typing error must not pass in silence."""
     known = {_variable(section, name) for section, name, _ in _fields()} | {CONFIG_VARIABLE}
     return [
-        f"{variable}: no such setting{_nearest(variable, known)}"
+        f"{variable}: no such setting{_nearest(variable.upper(), known)}"
         for variable in sorted(os.environ)
-        if variable.startswith(ENV_PREFIX) and variable not in known
+        if variable.upper().startswith(ENV_PREFIX) and variable not in known
     ]
 
 
@@ -347,7 +349,10 @@ def _explain(item: Mapping[str, Any]) -> str | None:
         return f"{name} ({variable}): no such setting{_nearest(name, known)}"
     if item["type"] == "missing":
         return f"{name} ({variable}) is not set: {_description(location)}"
-    given = "" if "password" in name or "url" in name else f", not {item['input']!r}"
+    # What was given for a whole section, or for a secret, is not repeated.
+    plain = len(location) == 2 or not isinstance(item["input"], dict | str)
+    secret = "password" in name or "url" in name
+    given = f", not {item['input']!r}" if plain and not secret else ""
     return f"{name} ({variable}): {message[0].lower()}{message[1:]}{given}"
 
 
@@ -358,12 +363,27 @@ def _description(location: list[str]) -> str:
     return ""
 
 
+def _is_postgresql_url(text: str) -> bool:
+    """Whether a URL names a server and a database, and hides no password in the wrong place."""
+    try:
+        parts = urlsplit(text)
+        database = parts.path.removeprefix("/")
+        return (
+            parts.scheme in {"postgresql", "postgres"}
+            and bool(database)
+            and not set(database) & set("/@:")
+            and parts.port != 0  # raises where there is no number
+        )
+    except ValueError:
+        return False
+
+
 def _shown(value: object) -> str:
     """Show a value as TOML would write it, without its secrets."""
     if isinstance(value, SecretStr):
-        parts = urlsplit(value.get_secret_value())
-        if not parts.scheme:
+        if not _is_postgresql_url(value.get_secret_value()):
             return '"********"'
+        parts = urlsplit(value.get_secret_value())
         host = parts.netloc.rpartition("@")[2]
         user = parts.username or ""
         shown = parts._replace(netloc=f"{user}:********@{host}" if parts.password else parts.netloc)

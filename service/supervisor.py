@@ -94,7 +94,8 @@ class Supervisor:
         del self._workers[number]
         metrics.forget_process(worker.pid or 0)
         if self._stop.is_set():
-            if code != Exit.OK and self._exit is Exit.OK:
+            # One that was terminated while it was still loading had nothing to drain.
+            if code not in {Exit.OK, -signal.SIGTERM} and self._exit is Exit.OK:
                 log.error("worker did not drain", worker=number, exit_code=code)
                 self._exit = Exit.ABANDONED
         elif code == Exit.CANNOT_START:

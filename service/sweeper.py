@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -146,7 +147,10 @@ class Sweeper:
         (dlr,) = (stream for stream in self._streams if stream.name == "dlr")
         grace = self._settings.parking.part_grace
         old = await parking.claim_part_candidates(connection, grace, LIMIT)
-        guesses = [row for parked in old for row in _guesses(dlr.decode(parked.message))]
+        guesses = []
+        for parked in old:
+            with suppress(Refused):  # limits were tightened since; it expires in time
+                guesses += _guesses(dlr.decode(parked.message))
         if guesses:
             await connection.execute(statement("link_parts"), *zip(*guesses, strict=True))
 

@@ -73,6 +73,7 @@ class Worker:
         self._life = life
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
+        self._has_consumed = False
 
     async def run(self) -> Exit:
         """Open the database, then consume until told to stop.
@@ -129,9 +130,15 @@ class Worker:
         return Exit.ABANDONED
 
     async def _consume(self, streams: list[Stream[Any]]) -> None:
-        """Keep a session with the broker, one after another, until told to stop."""
+        """Keep a session with the broker, one after another, until told to stop.
+
+        Raises:
+            CannotStart: the broker refuses the very first session; later on, refusals are
+                waited out like any outage.
+        """
         while not self.stop.is_set():
-            async for attempt in retry.patiently("RabbitMQ", OUTAGES, self._nap):
+            passing = (*OUTAGES, CannotStart) if self._has_consumed else OUTAGES
+            async for attempt in retry.patiently("RabbitMQ", passing, self._nap):
                 with attempt:
                     started = time.monotonic()
                     try:
@@ -162,26 +169,33 @@ class Worker:
                         tasks.create_task(
                             stream.run(deliveries, self._dead_letters, self.stop), name=stream.name
                         )
+                    self._has_consumed = True
+                    self._show()
                     log.info("consuming", queues=[stream.source.queue for stream in streams])
             except* OUTAGES as group:
                 raise SessionLost(str(group.exceptions[0])) from group.exceptions[0]
             finally:
                 self._dead_letters = None
+                self._show()
 
     async def _beat(self) -> None:
-        """Tell the supervisor, and the metrics, how this process is; notice if it is gone."""
+        """Show every second how this process is; notice if its supervisor is gone."""
         supervisor = os.getppid()
         while True:
-            consuming = self._dead_letters is not None
-            answered = self._sweeper.answered_at if self._sweeper else float("-inf")
-            writable = time.monotonic() - answered < pulse.STALE_SECONDS
-            self._life.beat(consuming=consuming, writable=writable)
-            metrics.BROKER_CONNECTED.set(consuming)
-            metrics.DATABASE_CONNECTED.set(writable)
+            self._show()
             if os.getppid() != supervisor and not self.stop.is_set():
                 log.warning("the supervisor is gone; draining")
                 self.stop.set()
             await asyncio.sleep(pulse.INTERVAL_SECONDS)
+
+    def _show(self) -> None:
+        """Tell the supervisor, and the metrics, whether this process consumes and can write."""
+        consuming = self._dead_letters is not None
+        answered = self._sweeper.answered_at if self._sweeper else float("-inf")
+        writable = time.monotonic() - answered < pulse.STALE_SECONDS
+        self._life.beat(consuming=consuming, writable=writable)
+        metrics.BROKER_CONNECTED.set(consuming)
+        metrics.DATABASE_CONNECTED.set(writable)
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, but wake up when told to stop."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aio_pika
 from aiormq.exceptions import (
     AuthenticationError,
-    ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 
@@ -54,10 +54,14 @@ async def connect(settings: Jasmin, name: str) -> AsyncIterator[AbstractConnecti
             f"RabbitMQ refuses user {settings.amqp_user!r}: check jasmin.amqp_user and "
             "jasmin.amqp_password (BILLING_JASMIN_AMQP_USER, BILLING_JASMIN_AMQP_PASSWORD)"
         ) from error
-    except ConnectionNotAllowed as error:
+    except InvalidFrameError as error:
+        # All that aiormq tells when the broker answers connection.open with connection.close.
+        if "Connection.OpenOk" not in str(error):
+            raise
         raise CannotStart(
-            f"RabbitMQ refuses virtual host {settings.amqp_vhost!r}: {error}; check "
-            "jasmin.amqp_vhost (BILLING_JASMIN_AMQP_VHOST) and the user's permissions on it"
+            f"RabbitMQ refuses virtual host {settings.amqp_vhost!r}: there is none of that name, "
+            f"or user {settings.amqp_user!r} has no permission on it, or its connection limit is "
+            "reached; check jasmin.amqp_vhost (BILLING_JASMIN_AMQP_VHOST)"
         ) from error
     async with connection:
         yield connection

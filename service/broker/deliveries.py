@@ -31,7 +31,7 @@ TIMESTAMP_MS = "timestamp_in_ms"
 
 # How long a drain waits for the prefetch window to fill, and what counts as quiet.
 WINDOW_SECONDS = 2.0
-QUIET_SECONDS = 0.05
+QUIET_SECONDS = 0.25
 
 
 class Delivery(NamedTuple):
@@ -146,7 +146,7 @@ class Deliveries:
         while self.unacknowledged < self._settings.prefetch and loop.time() < deadline:
             if loop.time() - self._last_at > QUIET_SECONDS:
                 break
-            await asyncio.sleep(QUIET_SECONDS / 10)
+            await asyncio.sleep(QUIET_SECONDS / 20)
         if self._consumer_tag is not None:
             await self._channel.basic_cancel(self._consumer_tag)
         held, self._held_ack = self._held_ack, None
@@ -158,11 +158,12 @@ class Deliveries:
         self._last_at = asyncio.get_running_loop().time()
         properties = delivered.header.properties
         headers: dict[str, Any] = properties.headers or {}
+        times_before = headers.pop(DELIVERY_COUNT, 0)
         self._batches.add(
             Delivery(
                 tag=frame.delivery_tag,
                 redelivered=frame.redelivered,
-                times_before=headers.pop(DELIVERY_COUNT, 0),
+                times_before=times_before if isinstance(times_before, int) else 0,
                 message=Message(
                     exchange=frame.exchange,
                     routing_key=frame.routing_key,

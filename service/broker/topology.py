@@ -91,10 +91,12 @@ _MISMATCH = re.compile(
     re.DOTALL,
 )
 
+_TYPED_VALUE = re.compile(r"the value ('[^']*') of type '\w+'")
+
 
 def _explain_mismatch(text: str) -> str:
     """Say which argument differs and what to do about it."""
-    found = _MISMATCH.search(text)
+    found = _MISMATCH.search(_TYPED_VALUE.sub(r"\1", text))
     if found is None:
         return f"RabbitMQ refuses the topology: {text}"
     argument, kind, name = found["argument"], found["kind"], found["name"]

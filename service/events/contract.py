@@ -53,7 +53,7 @@ class _Bill(msgspec.Struct):
 _DLR = msgspec.json.Decoder(_Dlr)
 _DETAILS = msgspec.json.Decoder(_Details | None)
 _BILL = msgspec.json.Decoder(_Bill)
-_ANYTHING = msgspec.json.Decoder()
+_ANYTHING = msgspec.json.Decoder(float_hook=str)  # only looked through; no number is too large
 
 SUBMIT_SM_RESP = "submit_sm_resp"
 RECEIPTS = frozenset({"deliver_sm", "data_sm"})

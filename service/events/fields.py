@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Final
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from service.events.records import Refused
 
-AMOUNT_LIMIT: Final = Decimal(10) ** 12  # numeric(18,6)
+AMOUNT_LIMIT: Final = Decimal("999999999999.9999995")  # rounds to more than numeric(18,6) holds
 AMOUNT_DECIMALS: Final = 30
 _AMOUNT: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
@@ -42,7 +42,7 @@ def amount(text: str) -> Decimal:
     if value < 0:
         raise Refused(f"amount is negative: {text[:40]}")
     exponent = value.as_tuple().exponent
-    if value >= AMOUNT_LIMIT or not isinstance(exponent, int) or exponent < -AMOUNT_DECIMALS:
+    if not isinstance(exponent, int) or exponent < -AMOUNT_DECIMALS or value >= AMOUNT_LIMIT:
         raise Refused(f"amount is out of range: {text[:40]}")
     return abs(value)  # there is no negative zero in a ledger
 
@@ -89,7 +89,7 @@ def done_date(text: str, zone: ZoneInfo) -> datetime | None:
     text = text.strip()
     for form in _DATE_FORMATS.get(len(text), ()):
         try:
-            return datetime.strptime(text, form).replace(tzinfo=zone)
-        except ValueError:
+            return datetime.strptime(text, form).replace(tzinfo=zone).astimezone(UTC)
+        except (ValueError, OverflowError):
             continue
     return None

@@ -30,43 +30,56 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def to_json(message: Message) -> str:
-    """Write a message as JSON; byte strings become text where they are, else base64."""
+    """Write a message as JSON that can be read back exactly.
+
+    Octets become ``{"$base64": …}`` unless they are the body and text, and a table within the
+    headers becomes ``{"$table": …}``, so that nothing from the wire can be taken for a mark.
+    """
     return orjson.dumps(
         {
             "exchange": message.exchange,
             "routing_key": message.routing_key,
             "message_id": message.message_id,
-            "headers": message.headers,
-            "body": message.body,
+            "headers": {name: _marked(value) for name, value in message.headers.items()},
+            "body": _text_or_octets(message.body),
             "published_at": message.published_at,
         },
-        default=_json_value,
+        default=str,
     ).decode()
 
 
 def from_json(text: str) -> Message:
     """Read back what :func:`to_json` wrote."""
     fields = orjson.loads(text)
-    body = _python_value(fields["body"])
+    body = _unmarked(fields["body"])
     fields["body"] = body.encode() if isinstance(body, str) else body
-    fields["headers"] = _python_value(fields["headers"])
+    fields["headers"] = {name: _unmarked(value) for name, value in fields["headers"].items()}
     return Message(**fields)
 
 
-def _json_value(value: object) -> object:
+def _text_or_octets(body: bytes) -> object:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return _marked(body)
+
+
+def _marked(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"$base64": b64encode(value).decode()}
-    return str(value)
-
-
-def _python_value(value: Any) -> Any:
+        return {"$base64": b64encode(value).decode()}
     if isinstance(value, dict):
-        if value.keys() == {"$base64"}:
-            return b64decode(value["$base64"])
-        return {key: _python_value(inner) for key, inner in value.items()}
+        return {"$table": {name: _marked(inner) for name, inner in value.items()}}
     if isinstance(value, list):
-        return [_python_value(inner) for inner in value]
+        return [_marked(inner) for inner in value]
+    return value
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, dict):
+        ((mark, inner),) = value.items()
+        if mark == "$base64":
+            return b64decode(inner)
+        return {name: _unmarked(item) for name, item in inner.items()}
+    if isinstance(value, list):
+        return [_unmarked(inner) for inner in value]
     return value

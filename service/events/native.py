@@ -41,7 +41,7 @@ def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
         return SubmitResult(
             message_id=_message_id(message),
             status=status_of(_body(message)),
-            smpp_msgid=fields.operator_id(smpp_msgid) if smpp_msgid else None,
+            smpp_msgid=fields.operator_id(smpp_msgid or "") or None,
         )
     if kind not in RECEIPTS:
         raise Refused(f"unknown type header: {kind!r:.60}")
@@ -55,7 +55,7 @@ def bill(message: Message) -> BillEvent:
         Refused: the bill id, ``user-id`` or ``amount`` is missing or impossible.
     """
     uid, amount = _text(message, "user-id"), _text(message, "amount")
-    if not uid:
+    if not uid or not uid.strip():
         raise Refused("header user-id is empty")
     return BillEvent(
         bid=_body(message),

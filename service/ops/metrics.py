@@ -10,7 +10,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5)
+_LONG_SECONDS = (*_SECONDS, 10, 30, 60, 300, 3600)
 _EVENTS = (1, 10, 50, 100, 250, 500, 1000, 2000, 5000, 10_000, 50_000)
 
 EVENTS = Counter(
@@ -35,13 +36,13 @@ COMMIT_SECONDS = Histogram(
     "billing_commit_seconds",
     "Time to write a batch, to the end of COMMIT, waiting for the database included",
     ["stream"],
-    buckets=_SECONDS,
+    buckets=_LONG_SECONDS,
 )
 PUBLISH_TO_COMMIT_SECONDS = Histogram(
     "billing_publish_to_commit_seconds",
     "Age at COMMIT of the oldest message of a batch, for messages that carry a timestamp",
     ["stream"],
-    buckets=(*_SECONDS, 60, 300, 3600),
+    buckets=_LONG_SECONDS,
 )
 UNACKNOWLEDGED = Gauge(
     "billing_unacknowledged",

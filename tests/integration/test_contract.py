@@ -62,7 +62,8 @@ async def test_receipt_fills_the_cdr(start, gateway: Gateway) -> None:
     await gateway.publish([dlr(message_id, "UNDELIV", smpp_msgid="00ab12")])
     await eventually(lambda: gateway.count("sms_cdr", "status = 'failed'"), 1)
     row = await gateway.database.fetchrow(
-        "SELECT smpp_msgid, error_code, delivery_at::text, dlr_payload->>'text' AS text FROM sms_cdr"
+        "SELECT smpp_msgid, error_code, delivery_at::text, dlr_payload->>'text' AS text"
+        " FROM sms_cdr"
     )
     assert dict(row) == {
         "smpp_msgid": "AB12",

@@ -77,7 +77,8 @@ async def test_on_the_gateways_tables_with_rows(
     )
     old = await connection.fetchval("SELECT status_rank FROM sms_cdr LIMIT 1")
     new = await connection.fetchval(
-        "INSERT INTO sms_cdr (id, status) VALUES (gen_random_uuid(), 'queued') RETURNING status_rank"
+        "INSERT INTO sms_cdr (id, status) VALUES (gen_random_uuid(), 'queued')"
+        " RETURNING status_rank"
     )
     assert (old, new) == (None, 0)
 

@@ -14,6 +14,7 @@ import aio_pika
 import pytest
 
 from bench.stack import Stack
+from service.broker.topology import DLR, queue_arguments
 from tests.support.gateway import Gateway, dlr
 from tests.support.service import Service, eventually
 
@@ -91,9 +92,8 @@ async def test_queue_with_other_arguments_is_explained(
 ) -> None:
     connection = await aio_pika.connect(stack.rabbitmq.url(vhost))
     async with connection, connection.channel() as channel:
-        await channel.declare_queue(
-            "billing_service.dlr", durable=True, arguments={"x-queue-type": "classic"}
-        )
+        arguments = queue_arguments(DLR, "classic")
+        await channel.declare_queue("billing_service.dlr", durable=True, arguments=arguments)
     service = start()
     assert await service.ended() == CANNOT_START
     assert "queue billing_service.dlr exists with another x-queue-type" in service.log_text

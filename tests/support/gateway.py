@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
@@ -26,7 +27,7 @@ class Publication(NamedTuple):
     routing_key: str
     body: bytes
     message_id: str | None = None
-    headers: dict[str, Any] = {}
+    headers: Mapping[str, Any] = MappingProxyType({})
 
 
 def capture() -> list[Publication]:
@@ -133,7 +134,7 @@ class Gateway:
         message = aio_pika.Message(
             item.body,
             message_id=item.message_id,
-            headers=item.headers,
+            headers=dict(item.headers),
             delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
         )
         await exchange.publish(message, item.routing_key, mandatory=False)

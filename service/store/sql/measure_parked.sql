@@ -2,6 +2,6 @@
 SELECT
     stream,
     count(*) AS parked,
-    extract(epoch FROM now() - min(parked_at))::float8 AS oldest
+    greatest(0, extract(epoch FROM now() - min(parked_at)))::float8 AS oldest
 FROM billing_parked
 GROUP BY stream

@@ -1,0 +1,213 @@
+"""The demonstration from start to end: servers, service, traffic, view, drain, summary."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import asyncpg
+from rich.console import Console
+
+from bench.demo import view
+from bench.demo.ledger import Ledger
+from bench.demo.probe import STREAMS, History, Probe, Snapshot
+from bench.demo.process import ServiceFailed, ServiceProcess
+from bench.demo.screen import Screen
+from bench.demo.traffic import Gateway
+from bench.stack import Stack, StackError
+from bench.stack.process import free_port
+
+_PROJECT: Final = Path(__file__).parents[2]
+_DIRECTORY: Final = _PROJECT / ".stack"
+_DATABASE: Final = "billing"
+_READY_SECONDS: Final = 60.0
+_REFRESH_SECONDS: Final = 0.5
+# How long to wait for the last events: a person who interrupts has other plans.
+_QUIET_SECONDS: Final = {False: 10.0, True: 3.0}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        rate: SMS per second.
+        seconds: how long to run; 0 until Ctrl-C.
+        workers: processes, or None for as many as the service takes by itself.
+    """
+
+    rate: float
+    seconds: float
+    workers: int | None
+
+
+def run_demo(options: Options) -> int:
+    """Run until Ctrl-C, or for as long as said; return the exit code, 0 when all went well.
+
+    Raises:
+        StackError: the servers cannot be installed or started, are in use, or have ended.
+        ServiceFailed: the service ended by itself, or does not become ready.
+        KeyboardInterrupt: interrupted before the servers were up.
+    """
+    console = Console(highlight=False)
+    started = time.monotonic()
+
+    def report(step: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {step}")
+
+    stack = Stack(_DIRECTORY)
+    stack.start(report)
+    try:
+        return asyncio.run(Demo(stack, options, console, report).run())
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
+        stack.stop()
+        report("RabbitMQ and PostgreSQL are stopped")
+
+
+class Demo:
+    """What happens while both servers are up."""
+
+    def __init__(
+        self, stack: Stack, options: Options, console: Console, report: Callable[[str], None]
+    ) -> None:
+        self._stack = stack
+        self._options = options
+        self._console = console
+        self._report = report
+        self._stop = asyncio.Event()
+        self._history = History()
+        port = free_port()
+        self._url = f"http://127.0.0.1:{port}"
+        settings = {
+            "BILLING_HTTP_PORT": str(port),
+            "BILLING_LOG_FORMAT": "json",
+            "BILLING_PARKING_PART_GRACE": "2",  # long messages are settled while one looks
+            "BILLING_SHUTDOWN_TIMEOUT": "10",
+        }
+        if options.workers is not None:
+            settings["BILLING_WORKERS"] = str(options.workers)
+        self._service = ServiceProcess(
+            stack.environment(_DATABASE) | settings, _DIRECTORY / "billing-service.log"
+        )
+
+    async def run(self) -> int:
+        """Start the service, watch it at work, let it drain; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, self._stop.set)
+        await self._migrate()
+        dsn = self._stack.postgres.dsn(_DATABASE)
+        async with asyncpg.create_pool(dsn, min_size=1) as pool, aiohttp.ClientSession() as http:
+            probe = Probe(http, self._url, pool, self._stack.rabbitmq)
+            async with Gateway.open(self._stack.rabbitmq.url(), pool) as gateway:
+                ledger = Ledger(
+                    gateway, await probe.parked(), await gateway.waiting(STREAMS.values())
+                )
+                try:
+                    await self._start_service(probe)
+                    await self._watch(probe, ledger)
+                finally:
+                    code = await self._service.stop()
+            self._report("billing-service has drained")
+            return await self._conclude(probe, ledger, code)
+
+    async def _migrate(self) -> None:
+        self._report("migrating")
+        connection = await asyncpg.connect(self._stack.postgres.dsn())
+        try:
+            known = "SELECT FROM pg_database WHERE datname = $1"
+            if not await connection.fetch(known, _DATABASE):
+                await connection.execute(f"CREATE DATABASE {_DATABASE}")
+        finally:
+            await connection.close()
+        await asyncio.to_thread(self._service.migrate)
+
+    async def _start_service(self, probe: Probe) -> None:
+        """Start it, and wait until it is bound to the exchanges: what is sent before is gone."""
+        self._report("starting the workers")
+        self._service.start()
+        deadline = time.monotonic() + _READY_SECONDS
+        while not (ready := await probe.ready()) or not all(ready.values()):
+            self._service.check()
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"not ready after {_READY_SECONDS:.0f} s: see {self._log}")
+            await asyncio.sleep(0.1)
+        self._report(f"{len(ready)} workers ready")
+
+    async def _watch(self, probe: Probe, ledger: Ledger) -> None:
+        """Show the traffic until it is time to stop, and what is left of it until it is quiet."""
+        traffic = asyncio.create_task(ledger.gateway.run(self._options.rate))
+        end = time.monotonic() + (self._options.seconds or float("inf"))
+        try:
+            with Screen(self._console, ledger.gateway, self._places()) as screen:
+                while not self._stop.is_set() and time.monotonic() < end:
+                    await self._look(probe, screen)
+                    if traffic.done():
+                        self._check()
+                        traffic.result()
+                screen.say("draining …")
+                ledger.gateway.stop()
+                await traffic
+                end = time.monotonic() + _QUIET_SECONDS[self._stop.is_set()]
+                while time.monotonic() < end:
+                    if ledger.is_quiet(await self._look(probe, screen)):
+                        break
+        finally:
+            traffic.cancel()
+            await asyncio.wait({traffic})
+
+    async def _look(self, probe: Probe, screen: Screen) -> Snapshot:
+        """Take a snapshot, show it, and leave it time to be read."""
+        self._check()
+        try:
+            snapshot = await probe.snapshot()
+        except (aiohttp.ClientError, asyncpg.PostgresError, OSError):
+            await asyncio.sleep(_REFRESH_SECONDS)
+            self._check()  # most likely it is somebody's end, which says more
+            raise
+        self._history.add(snapshot)
+        screen.show(self._history)
+        await asyncio.sleep(_REFRESH_SECONDS)
+        return snapshot
+
+    def _check(self) -> None:
+        """Raise when the service or a server has ended."""
+        self._service.check()
+        for server in (self._stack.rabbitmq, self._stack.postgres):
+            if not server.running:
+                raise StackError(f"{server.name} has ended; see {server.log}")
+
+    async def _conclude(self, probe: Probe, ledger: Ledger, code: int) -> int:
+        """Show what it came to; return our exit code."""
+        last = self._history.last
+        problems = ledger.problems(last, code)
+        rows = {
+            "events left by earlier runs": ledger.parked + ledger.queued,
+            "charges recorded": await probe.charges(),
+            "events parked": await probe.parked(),
+            "dead letters": last.dead,
+            "exit code of billing-service": code,
+        }
+        statuses = await probe.statuses()
+        self._console.print(view.summary(ledger.gateway, statuses, rows, problems))
+        return 1 if problems else 0
+
+    def _places(self) -> dict[str, str]:
+        """Return where to look further."""
+        rabbitmq = self._stack.rabbitmq
+        return {
+            "metrics": f"{self._url}/metrics",
+            "readiness": f"{self._url}/readyz",
+            "RabbitMQ": f"{rabbitmq.management_url}  {rabbitmq.user} / {rabbitmq.password}",
+            "psql": self._stack.postgres.dsn(_DATABASE),
+            "log": self._log,
+        }
+
+    @property
+    def _log(self) -> str:
+        return str(self._service.log.relative_to(_PROJECT))

@@ -1,0 +1,189 @@
+"""How it looks: the live view of a terminal, the line of a pipe, and the summary of both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bench.demo.probe import STREAMS, History
+from bench.demo.traffic import Gateway
+
+COLOURS: Final = {
+    "queued": "bright_black",
+    "submitted": "cyan",
+    "pending": "blue",
+    "delivered": "green",
+    "failed": "red",
+    "expired": "yellow",
+    "rejected": "magenta",
+}
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
+_BAR: Final = 12
+_TIMED: Final = ("decode", "commit")
+_GAUGES: Final = ("parked", "parked_oldest_seconds", "unacknowledged")
+_ROWS: Final = (
+    "events/s",
+    "",
+    "batch size",
+    "flushed by",
+    "decode",
+    "commit",
+    "age at commit p50",
+    "p99",
+    "ready in RabbitMQ",
+    "unacknowledged",
+    "parked, oldest",
+)
+
+
+def live(
+    phase: str, seconds: float, gateway: Gateway, history: History, places: Mapping[str, str]
+) -> RenderableType:
+    """Render the view of a terminal of 80 by 24 or more; ``seconds`` is for how long it runs."""
+    ready = history.last.ready
+    title = Text.assemble(
+        ("billing-service", "bold"),
+        f"  {seconds:.0f} s  ",
+        (f"{sum(ready.values())}/{len(ready)} workers ready", _good(all(ready.values()))),
+        "  ",
+        (phase, "bold yellow"),
+    )
+    columns = Table.grid(expand=True)
+    columns.add_column(ratio=11)
+    columns.add_column(ratio=9)
+    columns.add_row(_streams(history), _messages(gateway, history))
+    return Group(title, columns, _places(places))
+
+
+def line(seconds: float, gateway: Gateway, history: History) -> str:
+    """Render one moment as a line."""
+    last = history.last
+    streams = "  ".join(
+        f"{stream} {_rate(history, stream):.0f}/s batch {_batch(history, stream):.1f} "
+        f"p99 {_age(history, stream, 0.99):.0f} ms"
+        for stream in STREAMS
+    )
+    statuses = " ".join(f"{last.statuses[s]} {s}" for s in COLOURS if s in last.statuses)
+    return (
+        f"{seconds:4.0f} s  sent {gateway.sent} SMS  "
+        f"settled {last.settled}/{gateway.published.total()} events  {streams}  "
+        f"parked {last.parked}  dead {last.dead}  | {statuses}"
+    )
+
+
+def summary(
+    gateway: Gateway, statuses: Mapping[str, int], rows: Mapping[str, int], problems: Sequence[str]
+) -> RenderableType:
+    """Render what it came to; ``rows`` are further counts, ``problems`` what does not add up."""
+    table = Table("", "", title="What it came to", show_header=False, title_justify="left")
+    table.columns[1].justify = "right"
+    table.add_row("SMS sent", f"{gateway.sent:,}")
+    for stream, count in sorted(gateway.published.items()):
+        table.add_row(f"events published, {stream}", f"{count:,}")
+    table.add_section()
+    for status, colour in COLOURS.items():
+        table.add_row(Text(f"CDRs {status}", colour), f"{statuses.get(status, 0):,}")
+    table.add_section()
+    for name, count in rows.items():
+        table.add_row(name, f"{count:,}")
+    verdict = Text("every event is accounted for", "green")
+    if problems:
+        verdict = Text("\n".join(problems), "bold red")
+    return Group(table, verdict)
+
+
+def _streams(history: History) -> Panel:
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    for stream in STREAMS:
+        table.add_column(stream, justify="right", no_wrap=True)
+    for row in zip(_ROWS, *(_cells(history, stream) for stream in STREAMS), strict=True):
+        table.add_row(*row)
+    return Panel(table, title="last 10 s", title_align="left", border_style="bright_black")
+
+
+def _cells(history: History, stream: str) -> list[str | Text]:
+    """Return a column of :func:`_streams`, in the order of ``_ROWS``."""
+    decode, commit = (history.mean(f"billing_{what}_seconds", stream) for what in _TIMED)
+    parked, age, unacknowledged = (history.last.total(f"billing_{g}", stream) for g in _GAUGES)
+    return [
+        f"{_rate(history, stream):.1f}",
+        _sparkline(history.rates("billing_batch_events_sum", stream)),
+        f"{_batch(history, stream):.1f}",
+        _reason(history, stream),
+        f"{1000 * decode:.2f} ms",
+        f"{1000 * commit:.1f} ms",
+        f"{_age(history, stream, 0.5):.0f} ms",
+        f"{_age(history, stream, 0.99):.0f} ms",
+        f"{history.last.queued[stream]:,}",
+        f"{unacknowledged:,.0f}",
+        f"{parked:,.0f}, {max(0, age):.0f} s",
+    ]
+
+
+def _messages(gateway: Gateway, history: History) -> Panel:
+    last = history.last
+    table = Table(box=None, expand=True, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    most = max([1, *last.statuses.values()])
+    for status, colour in COLOURS.items():
+        count = last.statuses.get(status, 0)
+        table.add_row(status, Text("━" * round(_BAR * count / most), colour), f"{count:,}")
+    table.add_row()
+    for name, count, style in (
+        ("events sent", gateway.published.total(), ""),
+        ("settled", last.settled, "green"),
+        ("refused", last.dead, "red" if last.dead else ""),
+    ):
+        table.add_row(name, "", Text(f"{count:,}", style))
+    title = f"{gateway.sent:,} SMS by status"
+    return Panel(table, title=title, title_align="left", border_style="bright_black", height=14)
+
+
+def _places(places: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for what, where in places.items():
+        table.add_row(what, escape(where))
+    return table
+
+
+def _rate(history: History, stream: str) -> float:
+    rates = history.rates("billing_batch_events_sum", stream)
+    return sum(rates) / len(rates) if rates else 0
+
+
+def _batch(history: History, stream: str) -> float:
+    return history.mean("billing_batch_events", stream)
+
+
+def _age(history: History, stream: str, share: float) -> float:
+    """Milliseconds from publication to commit of the oldest message of a batch."""
+    return 1000 * history.quantile(share, "billing_publish_to_commit_seconds", stream)
+
+
+def _reason(history: History, stream: str) -> str:
+    """Return the commonest reason of a flush, and its share."""
+    reasons = history.grown("billing_batches_total", "reason", stream)
+    total = sum(reasons.values())
+    if not total:
+        return "-"
+    reason = max(reasons, key=lambda reason: reasons[reason])
+    return f"{reason} {100 * reasons[reason] / total:.0f} %"
+
+
+def _sparkline(values: Sequence[float]) -> Text:
+    shown = values[-10:]
+    most = max([1.0, *shown])
+    return Text("".join(_SPARKS[round(7 * value / most)] for value in shown), "cyan")
+
+
+def _good(good: bool) -> str:
+    return "green" if good else "red"

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+
+from service.broker import topology
+from service.broker.topology import BILL, DLR
+from service.exits import CannotStart
+
+
+class Broker:
+    """Records what is declared; refuses it if it is given an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.exchanges: dict[str, tuple] = {}
+        self.queues: dict[str, dict] = {}
+        self.bindings: list[tuple[str, str, str]] = []
+
+    @asynccontextmanager
+    async def channel(self):
+        yield self
+
+    async def declare_exchange(self, name, kind, *, durable=False, auto_delete=False, **_):
+        self.exchanges[name] = (kind.value, durable, auto_delete)
+
+    async def declare_queue(self, name, *, durable=False, arguments=None, **more):
+        if self.error is not None:
+            raise self.error
+        self.queues[name] = {"durable": durable, "arguments": arguments, **more}
+
+        async def bind(exchange, routing_key):
+            self.bindings.append((name, exchange, routing_key))
+
+        return SimpleNamespace(bind=bind)
+
+
+async def refusal(error: Exception) -> str:
+    with pytest.raises(CannotStart) as refused:
+        await topology.declare(Broker(error), {DLR: "quorum"})
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("source", [DLR, BILL])
+@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, queue_type):
+    assert topology.queue_arguments(source, queue_type) == {
+        "x-queue-type": queue_type,
+        "x-message-ttl": 86_400_000,
+        "x-max-length": 100_000,
+        "x-overflow": "drop-head",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{source.queue}.dead",
+    }
+
+
+async def test_exchanges_are_declared_as_jasmin_declares_them():
+    broker = Broker()
+    await topology.declare(broker, {DLR: "quorum", BILL: "classic"})
+    assert broker.exchanges == {
+        "messaging": ("topic", False, False),
+        "billing": ("topic", False, False),
+    }
+
+
+async def test_queues_are_durable_and_bound_as_the_specification_says():
+    broker = Broker()
+    await topology.declare(broker, {DLR: "quorum", BILL: "classic"})
+    assert broker.bindings == [
+        ("billing_service.dlr", "messaging", "dlr.#"),
+        ("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#"),
+    ]
+    for source, queue_type in ((DLR, "quorum"), (BILL, "classic")):
+        arguments = topology.queue_arguments(source, queue_type)
+        assert broker.queues[source.queue] == {"durable": True, "arguments": arguments}
+        dead = broker.queues[source.dead_queue]
+        assert dead["durable"]
+        assert dead["arguments"]["x-queue-type"] == queue_type
+        assert not {"x-message-ttl", "x-max-length"} & dead["arguments"].keys()
+
+
+# As RabbitMQ words them.
+MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/': {}"
+
+
+@pytest.mark.parametrize(
+    ("argument", "kind", "name", "rest", "said"),
+    [
+        (
+            "x-max-length",
+            "queue",
+            DLR.queue,
+            "received the value '100000' of type 'long' but current is the value '10' of type "
+            "'signedint'",
+            [
+                "queue billing_service.dlr exists with another x-max-length",
+                "it has '10', this service declares '100000'",
+                "rabbitmqctl delete_queue billing_service.dlr",
+            ],
+        ),
+        (
+            "x-message-ttl",
+            "queue",
+            BILL.queue,
+            "received the value '86400000' of type 'signedint' but current is none",
+            ["x-message-ttl: it has none", "declares '86400000'"],
+        ),
+        (
+            "durable",
+            "queue",
+            DLR.queue,
+            "received 'true' but current is 'false'",
+            ["another durable: it has 'false', this service declares 'true'"],
+        ),
+        (
+            "x-queue-type",
+            "queue",
+            DLR.queue,
+            "received the value 'quorum' of type 'longstr' but current is the value 'classic' of "
+            "type 'longstr'",
+            ["it has 'classic'", "dlr.queue_type (BILLING_DLR_QUEUE_TYPE)"],
+        ),
+        (
+            "x-queue-type",
+            "queue",
+            BILL.dead_queue,
+            "received the value 'quorum' of type 'longstr' but current is none",
+            ["bill.queue_type (BILLING_BILL_QUEUE_TYPE)", f"delete_queue {BILL.dead_queue}"],
+        ),
+        (
+            "type",
+            "exchange",
+            "messaging",
+            "received 'topic' but current is 'direct'",
+            [
+                "exchange messaging exists with another type: it has 'direct'",
+                "topic, not durable, not auto-delete",
+                "delete exchange name=messaging",
+                "restart Jasmin",
+            ],
+        ),
+        (
+            "durable",
+            "exchange",
+            "billing",
+            "received 'false' but current is 'true'",
+            ["exchange billing exists with another durable", "'true'", "'false'"],
+        ),
+        ("x-overflow", "queue", DLR.queue, "", ["another x-overflow", "something else"]),
+    ],
+)
+async def test_a_mismatch_names_the_argument_both_values_and_the_way_out(
+    argument, kind, name, rest, said
+):
+    text = await refusal(ChannelPreconditionFailed(MISMATCH.format(argument, kind, name, rest)))
+    for part in said:
+        assert part in text
+    if argument != "x-queue-type":
+        assert "queue_type" not in text
+
+
+async def test_any_other_precondition_is_passed_on():
+    text = await refusal(ChannelPreconditionFailed("PRECONDITION_FAILED - invalid arg 'x-foo'"))
+    assert "invalid arg 'x-foo'" in text
+
+
+async def test_a_missing_permission_names_what_is_needed():
+    text = await refusal(ChannelAccessRefused("ACCESS_REFUSED - access to queue refused"))
+    assert "ACCESS_REFUSED" in text
+    assert "billing_service.dlr.* and on exchange messaging" in text
+
+
+async def test_an_outage_is_no_reason_to_give_up():
+    with pytest.raises(ConnectionResetError):
+        await topology.declare(Broker(ConnectionResetError()), {DLR: "quorum"})

@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service import settings
+from service.settings import ConfigError, effective, load
+
+from .samples import ROOT
+
+URL = "postgresql://billing:hunter2@db.example:5432/billing"
+SHIPPED = ROOT / "config/billing.toml"
+
+
+@pytest.fixture(autouse=True)
+def _clean(no_variables, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def given(monkeypatch, tmp_path):
+    """Write a file, set variables, and return the file's path."""
+
+    def give(toml: str = "", **variables: object) -> Path:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        path = tmp_path / "given.toml"
+        path.write_text(toml)
+        return path
+
+    return give
+
+
+@pytest.fixture
+def problems(given):
+    """Return what is said of settings that cannot work."""
+
+    def explain(toml: str = "", **variables: object) -> list[str]:
+        path = given(toml, **{"BILLING_DATABASE_URL": URL} | variables)
+        with pytest.raises(ConfigError) as refused:
+            load(path)
+        assert str(refused.value) == "\n".join(refused.value.problems)
+        return refused.value.problems
+
+    return explain
+
+
+def origins(path: Path) -> dict[str, tuple[str, str]]:
+    return {row.name: (row.value, row.origin) for row in effective(load(path), path)}
+
+
+# Where a value comes from
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(given):
+    path = given(
+        "[dlr]\nbatch_size = 300\nflush_ms = 7\n",
+        BILLING_DATABASE_URL=URL,
+        BILLING_DLR_BATCH_SIZE=200,
+    )
+    loaded = load(path)
+    assert (loaded.dlr.batch_size, loaded.dlr.flush_ms, loaded.dlr.prefetch) == (200, 7, 2000)
+    shown = origins(path)
+    assert shown["dlr.batch_size"] == ("200", "environment")
+    assert shown["dlr.flush_ms"] == ("7", "file")
+    assert shown["dlr.prefetch"] == ("2000", "default")
+
+
+def test_the_specifications_variables_are_known(given):
+    path = given(
+        BILLING_DATABASE_URL=URL,
+        BILLING_JASMIN_AMQP_HOST="rabbitmq",
+        BILLING_JASMIN_AMQP_PORT="5673",
+        BILLING_JASMIN_AMQP_USER="jasmin2",
+        BILLING_JASMIN_AMQP_PASSWORD="hunter2",
+        BILLING_JASMIN_AMQP_VHOST="/v",
+    )
+    jasmin = load(path).jasmin
+    assert jasmin.amqp_password.get_secret_value() == "hunter2"
+    assert (jasmin.amqp_host, jasmin.amqp_port, jasmin.amqp_user, jasmin.amqp_vhost) == (
+        "rabbitmq",
+        5673,
+        "jasmin2",
+        "/v",
+    )
+
+
+def test_the_file_is_the_one_named_else_the_variables_else_the_usual_one(given, monkeypatch):
+    usual = Path("config/billing.toml")
+    assert settings.find_file(None) is None
+    usual.parent.mkdir()
+    usual.write_text("workers = 1")
+    assert settings.find_file(None) == usual
+    named, other = given("workers = 2"), Path("other.toml")
+    monkeypatch.setenv("BILLING_CONFIG", str(named))
+    assert settings.find_file(None) == named
+    other.write_text("workers = 3")
+    assert settings.find_file(other) == other
+    monkeypatch.setenv("BILLING_DATABASE_URL", URL)
+    assert (load().workers, load(other).workers) == (2, 3)
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_a_file_that_was_named_must_exist(monkeypatch, by_variable):
+    monkeypatch.setenv("BILLING_CONFIG", "missing.toml")
+    with pytest.raises(ConfigError, match=r"missing\.toml: no such file"):
+        load(None if by_variable else Path("missing.toml"))
+
+
+def test_a_variable_in_lower_case_is_not_taken_in_silence(given, monkeypatch):
+    path = given(BILLING_DATABASE_URL=URL, billing_dlr_batch_size=7)
+    with pytest.raises(ConfigError, match="did you mean BILLING_DLR_BATCH_SIZE"):
+        load(path)
+
+
+# The file that is shipped
+
+
+def test_the_shipped_file_has_the_defaults(given, monkeypatch):
+    monkeypatch.setenv("BILLING_DATABASE_URL", URL)
+    assert load(SHIPPED) == load(given())
+
+
+def test_the_shipped_file_mentions_every_setting_and_no_other(monkeypatch):
+    monkeypatch.setenv("BILLING_DATABASE_URL", URL)
+    mentioned, section = [], ""
+    for line in SHIPPED.read_text().splitlines():
+        if table := re.fullmatch(r"\[(\w+)\]", line):
+            section = f"{table[1]}."
+        elif setting := re.match(r"(?:# )?(\w+) = ", line):
+            mentioned.append(section + setting[1])
+    rows = list(effective(load(SHIPPED), SHIPPED))
+    assert sorted(mentioned) == sorted(row.name for row in rows)
+
+
+def test_only_what_has_no_fixed_default_is_commented_out(monkeypatch):
+    monkeypatch.setenv("BILLING_DATABASE_URL", URL)
+    rows = effective(load(SHIPPED), SHIPPED)
+    assert {row.name for row in rows if row.origin != "file"} == {"workers", "database.url"}
+
+
+def test_every_setting_is_described(monkeypatch):
+    monkeypatch.setenv("BILLING_DATABASE_URL", URL)
+    assert all(row.description for row in effective(load(SHIPPED), SHIPPED))
+
+
+# What cannot work
+
+
+def test_a_database_must_be_named(given):
+    with pytest.raises(ConfigError) as refused:
+        load(given())
+    (problem,) = refused.value.problems
+    assert problem.startswith("database.url (BILLING_DATABASE_URL) is not set: PostgreSQL URL")
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("BILLING_DLR_BATCHSIZE", "; did you mean BILLING_DLR_BATCH_SIZE?"),
+        ("BILLING_JASMIN_AMQP_PASWORD", "; did you mean BILLING_JASMIN_AMQP_PASSWORD?"),
+        ("BILLING_WORKER", "; did you mean BILLING_WORKERS?"),
+        ("BILLING_QQQQQQQQQQQQQQQQQQQQQ", ""),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_a_suggestion(problems, variable, nearest):
+    assert problems(**{variable: "1"}) == [f"{variable}: no such setting{nearest}"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        (
+            "[dlr]\nbatchsize = 1",
+            "dlr.batchsize (BILLING_DLR_BATCHSIZE): no such setting; did you mean dlr.batch_size?",
+        ),
+        ("worker = 1", "worker (BILLING_WORKER): no such setting; did you mean workers?"),
+        ("[zzzzzzzzzzzz]\nx = 1", "zzzzzzzzzzzz (BILLING_ZZZZZZZZZZZZ): no such setting"),
+    ],
+)
+def test_an_unknown_name_in_the_file_is_refused_with_a_suggestion(problems, toml, problem):
+    assert problems(toml) == [problem]
+
+
+@pytest.mark.parametrize("section", ["dlr", "bill"])
+def test_the_prefetch_must_cover_two_batches(problems, given, section):
+    (problem,) = problems(f"[{section}]\nbatch_size = 600\nprefetch = 1199")
+    assert problem.startswith(f"{section}.prefetch (BILLING_{section.upper()}_PREFETCH): 1199 ")
+    assert "set prefetch to 1200 or more, or batch_size to 599 or less" in problem
+    assert load(given(f"[{section}]\nbatch_size = 600\nprefetch = 1200"))
+
+
+def test_the_prefetch_has_a_limit_on_a_quorum_queue_only(problems, given):
+    (problem,) = problems("[dlr]\nprefetch = 2001")
+    assert problem.startswith("dlr.prefetch (BILLING_DLR_PREFETCH): 2001 is more than a quorum")
+    assert "(2000)" in problem
+    assert load(given("[dlr]\nprefetch = 2000"))
+    assert load(given('[dlr]\nprefetch = 2001\nqueue_type = "classic"'))
+
+
+@pytest.mark.parametrize("seconds", [600, 599])
+def test_part_grace_must_end_before_the_ttl(problems, given, seconds):
+    (problem,) = problems(f"[parking]\nttl = {seconds}")
+    assert problem.startswith("parking.part_grace (BILLING_PARKING_PART_GRACE): 600 s is not less")
+    assert load(given("[parking]\nttl = 601"))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "../etc/passwd", "/etc/localtime"])
+def test_a_timezone_must_exist(problems, zone):
+    (problem,) = problems(BILLING_DLR_TIMEZONE=zone)
+    assert problem.startswith("dlr.timezone (BILLING_DLR_TIMEZONE): ")
+    assert "no zone" in problem
+
+
+@pytest.mark.parametrize(
+    ("toml", "name"),
+    [
+        ("workers = 0", "workers"),
+        ("workers = 257", "workers"),
+        ("workers = {a = 1}", "workers"),
+        ("shutdown_timeout = 0", "shutdown_timeout"),
+        ("shutdown_timeout = nan", "shutdown_timeout"),
+        ("[jasmin]\namqp_port = 65536", "jasmin.amqp_port"),
+        ("[jasmin]\namqp_host = ''", "jasmin.amqp_host"),
+        ("[jasmin]\namqp_heartbeat = 0", "jasmin.amqp_heartbeat"),
+        ("[dlr]\nbatch_size = 0", "dlr.batch_size"),
+        ("[dlr]\nbatch_size = 1.5", "dlr.batch_size"),
+        ("[dlr]\nflush_ms = 0", "dlr.flush_ms"),
+        ("[dlr]\nqueue_type = 'stream'", "dlr.queue_type"),
+        ("[bill]\nprefetch = 'many'", "bill.prefetch"),
+        ("[http]\nport = -1", "http.port"),
+        ("[log]\nlevel = 'LOUD'", "log.level"),
+        ("[log]\nformat = 'xml'", "log.format"),
+        ("[parking]\nttl = -1", "parking.ttl"),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_variable(problems, toml, name):
+    (problem,) = problems(toml)
+    assert problem.startswith(f"{name} (BILLING_{name.upper().replace('.', '_')}): ")
+    assert "pydantic" not in problem
+
+
+def test_all_problems_come_in_one_list(problems):
+    listed = problems(
+        "[dlr]\nbatch_size = 1500\n[log]\nlevel = 'LOUD'\n[http]\nhots = 'x'",
+        BILLING_JASMIN_AMQP_PORT="x",
+        BILLING_WORKRES="1",
+        BILLING_DATABASE_URL="mysql://db/b",
+        BILLING_PARKING_TTL="1",
+    )
+    assert sorted(line.split(" ")[0] for line in listed) == [
+        "BILLING_WORKRES:",
+        "database.url",
+        "dlr.prefetch",
+        "http.hots",
+        "jasmin.amqp_port",
+        "log.level",
+        "parking.part_grace",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "billing",
+        "db.example/billing",
+        "mysql://billing:hunter2@db/billing",
+        "postgresql+asyncpg://billing:hunter2@db/billing",
+        "postgresql://billing:hunter2@db",
+        "postgresql://billing:hunter2@db/",
+        "postgresql://billing:hun#hunter2@db/billing",
+        "postgresql://billing:hun?hunter2@db/billing",
+    ],
+)
+def test_a_bad_url_is_refused_with_the_form_that_is_expected(problems, url):
+    (problem,) = problems(BILLING_DATABASE_URL=url)
+    assert problem.startswith(
+        "database.url (BILLING_DATABASE_URL): expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )
+
+
+@pytest.mark.parametrize("toml", ["workers =", "[dlr\n", "workers = 1\nworkers = 2"])
+def test_a_file_that_is_no_toml_is_refused(problems, toml):
+    (problem,) = problems(toml)
+    assert "given.toml: not valid TOML" in problem
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path))):
+        load(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(given):
+    path = given()
+    path.write_bytes(b'[jasmin]\namqp_user = "caf\xe9"')
+    with pytest.raises(ConfigError, match=r"given\.toml"):
+        load(path)
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables"),
+    [
+        ("[database]\nurl = 'mysql://billing:hunter2@db/b'", {"BILLING_DATABASE_URL": ""}),
+        ("[database]\ndsn = 'postgresql://billing:hunter2@db/b'", {}),
+        ("database_url = 'postgresql://billing:hunter2@db/b'", {}),
+        ("[database]\nurl = ['hunter2']\n", {}),
+        ("[jasmin]\namqp_password = ['hunter2']", {}),
+        ("[jasmin]\namqp_password = {hunter2 = 'hunter2'}", {}),
+        ("[jasmin]\namqp_url = 'amqp://jasmin:hunter2@mq'", {}),
+        ("[jasmin]\namqp_password = 'hunter2", {}),
+        ("", {"BILLING_DATABASE": "postgresql://billing:hunter2@db/b"}),
+        ("", {"BILLING_JASMIN": "amqp://jasmin:hunter2@mq"}),
+        ("", {"BILLING_JASMIN_AMQP_PASWORD": "hunter2"}),
+        ("", {"BILLING_DATABASE_URL": "postgresql://billing:hunter2"}),
+        ("database = 'postgresql://billing:hunter2@db/b'", {}),
+        ("jasmin = 'amqp://jasmin:hunter2@mq'", {}),
+        ("", {"BILLING_DATABASE_URL": "postgresql://billing:[hunter2@db/b"}),
+    ],
+)
+def test_no_secret_is_in_any_problem(given, toml, variables):
+    path = given(toml, **variables)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert refused.value.problems
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in repr(refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (URL, '"postgresql://billing:********@db.example:5432/billing"'),
+        ("postgresql://b:hun@ter2@db/b", '"postgresql://b:********@db/b"'),
+        ("postgresql://b:hunter2%23@db/b?sslmode=require", '"postgresql://b:********@db/b"'),
+        ("postgresql://db/b?user=u&password=hunter2", '"postgresql://db/b"'),
+        ("postgres://billing@db/b", '"postgres://billing@db/b"'),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(given, url, shown):
+    assert origins(given(BILLING_DATABASE_URL=url))["database.url"] == (shown, "environment")
+
+
+def test_a_password_with_a_slash_is_refused_or_not_shown(given):
+    path = given(BILLING_DATABASE_URL="postgresql://billing:hun/hunter2@db/b")
+    try:
+        shown = str(origins(path))
+    except ConfigError as error:
+        shown = str(error)
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "hunter2",
+        "",
+        "hunter2/#?@%",
+        "x:hunter2",
+        "https://hunter2",
+        "//[hunter2",
+    ],
+)
+def test_the_brokers_password_is_never_shown(given, password):
+    path = given(BILLING_DATABASE_URL=URL, BILLING_JASMIN_AMQP_PASSWORD=password)
+    assert origins(path)["jasmin.amqp_password"] == ('"********"', "environment")
+    assert "hunter2" not in repr(load(path))
+
+
+@pytest.mark.parametrize(
+    ("toml", "name", "shown"),
+    [
+        ("[dlr]\nreceipt_log = false", "dlr.receipt_log", "false"),
+        ("shutdown_timeout = 2.5", "shutdown_timeout", "2.5"),
+        ("shutdown_timeout = 30", "shutdown_timeout", "30"),
+        ("[jasmin]\namqp_vhost = 'v'", "jasmin.amqp_vhost", '"v"'),
+        ("[bill]\nflush_ms = 5", "bill.flush_ms", "5"),
+    ],
+)
+def test_values_are_shown_as_the_file_would_have_them(given, toml, name, shown):
+    assert origins(given(toml, BILLING_DATABASE_URL=URL))[name] == (shown, "file")
+
+
+def test_settings_do_not_change_once_loaded(given):
+    loaded = load(given(BILLING_DATABASE_URL=URL))
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.dlr.batch_size = 5

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from service import retry
+from service.batcher import Batch
+from service.broker import topology
+from service.broker.deliveries import Delivery
+from service.broker.errors import SessionLost
+from service.events.message import Message
+from service.events.records import Refused, SubmitResult
+from service.events.statuses import status_of
+from service.settings import Dlr
+from service.store.outcomes import Outcome
+from service.stream import MAX_DELIVERIES, Stream
+
+
+class Story:
+    """The broker and the database at once: what happens to them, in order."""
+
+    def __init__(self, *batches: list[Delivery]) -> None:
+        self.told: list[str] = []
+        self.batches = list(batches)
+        self.failing: dict[str, Exception] = {}
+        self.dead: dict[str, str] = {}
+        self.applied: list[str] = []
+        self.attempts = 0
+        self.well_after: int | None = None
+        self.unacknowledged = 0
+
+    # the deliveries
+
+    async def next_batch(self):
+        return Batch(self.batches.pop(0), "size") if self.batches else None
+
+    async def settle(self, batch, requeued):
+        self.told += [f"requeue {tag}" for tag in sorted(requeued)]
+        self.told.append(f"ack {batch.items[-1].tag}")
+
+    async def drain_when(self, stop):
+        await stop.wait()
+
+    # the dead letters
+
+    async def publish(self, _stream, source, letters):
+        assert source is topology.DLR
+        self.told += [f"dead {letter.message.message_id}" for letter in letters]
+        self.dead |= {letter.message.message_id: letter.reason for letter in letters}
+        if isinstance(error := self.failing.get("dead letters"), Exception):
+            raise error
+
+    # the pool, its connection and its transaction
+
+    def acquire(self):
+        return self
+
+    def transaction(self):
+        return self
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, error, *_):
+        if self.applied and error is None:
+            self.told.append("commit " + " ".join(self.applied))
+        self.applied = []
+
+    # the writer
+
+    stream = "unit"
+
+    async def apply(self, _connection, events):
+        self.attempts += 1
+        if self.attempts == self.well_after:
+            self.failing.clear()
+        for event in events:
+            if event.message_id in self.failing:
+                raise self.failing[event.message_id]
+        self.applied = [event.message_id for event in events]
+        return [Outcome.APPLIED] * len(events)
+
+    async def log(self, _connection, _arrivals): ...
+
+
+def delivery(tag: int, message_id: str, times_before: int = 0) -> Delivery:
+    message = Message("messaging", "dlr.submit_sm_resp", message_id, {}, b"ESME_ROK")
+    return Delivery(tag, times_before > 0, times_before, message)
+
+
+def decode(message: Message) -> SubmitResult:
+    if message.message_id == "bad":
+        raise Refused("body is empty")
+    return SubmitResult(message.message_id, status_of("ESME_ROK"), None)
+
+
+async def tell(story: Story) -> list[str]:
+    stream = Stream(topology.DLR, Dlr(), decode, story, story)
+    async with asyncio.timeout(5):
+        await stream.run(story, story, asyncio.Event())
+    return story.told
+
+
+@pytest.fixture(autouse=True)
+def _quiet(logged): ...
+
+
+async def test_a_batch_is_acknowledged_once_and_only_after_its_commit():
+    story = Story([delivery(1, "a"), delivery(2, "b")], [delivery(3, "c")])
+    assert await tell(story) == ["commit a b", "ack 2", "commit c", "ack 3"]
+
+
+async def test_what_is_refused_is_dead_lettered_with_its_reason_before_the_acknowledgement():
+    story = Story([delivery(1, "a"), delivery(2, "bad")])
+    assert await tell(story) == ["commit a", "dead bad", "ack 2"]
+    assert story.dead == {"bad": "body is empty"}
+
+
+async def test_a_batch_of_nothing_but_refusals_is_acknowledged_too():
+    story = Story([delivery(1, "bad")])
+    assert await tell(story) == ["dead bad", "ack 1"]
+
+
+async def test_a_row_that_the_database_refuses_is_dead_lettered_alone():
+    story = Story([delivery(1, "a"), delivery(2, "b"), delivery(3, "c")])
+    story.failing["b"] = asyncpg.NumericValueOutOfRangeError("numeric field overflow")
+    assert await tell(story) == ["commit a", "commit c", "dead b", "ack 3"]
+    assert story.dead == {
+        "b": "the database refuses it: NumericValueOutOfRangeError: numeric field overflow"
+    }
+
+
+@pytest.mark.parametrize("times_before", range(MAX_DELIVERIES - 1))
+async def test_a_bug_of_ours_requeues_just_its_message(times_before):
+    story = Story([delivery(1, "a"), delivery(2, "b", times_before)])
+    story.failing["b"] = KeyError("bug")
+    assert await tell(story) == ["commit a", "requeue 2", "ack 2"]
+    assert not story.dead
+
+
+async def test_a_bug_of_ours_is_dead_lettered_after_five_deliveries():
+    story = Story([delivery(1, "a"), delivery(2, "b", 4)])
+    story.failing["b"] = KeyError("bug")
+    assert await tell(story) == ["commit a", "dead b", "ack 2"]
+    assert story.dead == {"b": "failed 5 times: KeyError: 'bug'"}
+
+
+async def test_nothing_is_acknowledged_when_the_dead_queue_does_not_take_it():
+    story = Story([delivery(1, "a"), delivery(2, "bad")])
+    story.failing["dead letters"] = SessionLost("channel closed")
+    with pytest.raises(SessionLost):
+        await tell(story)
+    assert story.told == ["commit a", "dead bad"]
+
+
+async def test_in_an_outage_the_batch_is_held_and_nothing_is_requeued(monkeypatch):
+    story = Story([delivery(1, "a"), delivery(2, "b")])
+    story.failing["b"] = asyncpg.AdminShutdownError("terminating connection")
+    story.well_after = 4
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.001)
+    assert await tell(story) == ["commit a b", "ack 2"]
+    assert story.attempts == 4
