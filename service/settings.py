@@ -153,6 +153,9 @@ class Parking(Section):
     """Events that came before their CDR, their account or their link."""
 
     ttl: Seconds = Field(DAY, description="seconds that an event waits before it is dead-lettered")
+    guess_grace: Seconds = Field(
+        5, description="seconds before an unmatched receipt's id is also read in another base"
+    )
     part_grace: Seconds = Field(
         600,
         description="seconds before an unmatched receipt may be taken for a part of a long message",

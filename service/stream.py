@@ -65,6 +65,7 @@ class Stream(Generic[E]):
                 self._unacknowledged.set(deliveries.unacknowledged)
                 await self._settle(batch, deliveries, dead_letters)
                 self._unacknowledged.set(deliveries.unacknowledged)
+            self.report.drained(deliveries.received, deliveries.unacknowledged)
         finally:
             drain.cancel()
             self._unacknowledged.set(0)

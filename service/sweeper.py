@@ -66,6 +66,7 @@ class Sweeper:
         self._streams = streams
         self._dead_letters = dead_letters
         self._round = 0
+        self._is_busy = False
         self._purge_at = 0.0
         self.answered_at = 0.0
         """Monotonic time at which the database last answered."""
@@ -78,9 +79,10 @@ class Sweeper:
                 self.answered_at = time.monotonic()
             except (*OUTAGES, *BROKER_OUTAGES) as error:
                 log.error("sweep failed; trying again", error=describe(error))
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(0 if self._is_busy else INTERVAL_SECONDS)
 
     async def _sweep(self) -> None:
+        self._is_busy = False
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(statement("lead_sweep")):
                 return
@@ -97,9 +99,12 @@ class Sweeper:
 
         async def apply(part: Sequence[DlrEvent | BillEvent]) -> list[Outcome]:
             async with connection.transaction():  # a savepoint, in case one of them is at fault
-                return await stream.writer.apply(connection, part)
+                return await stream.writer.apply(connection, part, guess=True)
 
-        found = await parking.claim_ready(connection, stream.name, LIMIT, self._round % EIGHTHS)
+        grace = self._settings.parking.guess_grace
+        eighth = self._round % EIGHTHS
+        found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
+        self._is_busy |= len(found) == LIMIT
         ready, events, dead = [], [], []
         for parked in found:
             try:

@@ -24,6 +24,7 @@ from service.ops import log as logs
 from service.ops import metrics
 from service.store.bill_writer import BillWriter
 from service.store.dlr_writer import DlrWriter
+from service.store.errors import OUTAGES as DATABASE_OUTAGES
 from service.store.pool import open_pool
 from service.stream import Stream
 from service.sweeper import Sweeper
@@ -95,6 +96,8 @@ class Worker:
             for task in (consuming, sweeping, beating):
                 task.cancel()
             await asyncio.wait({consuming, sweeping, beating})
+            with suppress(TimeoutError, *DATABASE_OUTAGES):
+                await asyncio.wait_for(pool.close(), CLOSING_SECONDS / 2)
             pool.terminate()
 
     def _streams(self, pool: asyncpg.Pool) -> list[Stream[Any]]:

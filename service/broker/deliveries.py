@@ -30,8 +30,8 @@ DELIVERY_COUNT = "x-delivery-count"
 TIMESTAMP_MS = "timestamp_in_ms"
 
 # How long a drain waits for the prefetch window to fill, and what counts as quiet.
-WINDOW_SECONDS = 2.0
-QUIET_SECONDS = 0.25
+WINDOW_SECONDS = 5.0
+QUIET_SECONDS = 0.1
 
 
 class Delivery(NamedTuple):
@@ -80,6 +80,11 @@ class Deliveries:
         await self._channel.basic_qos(prefetch_count=self._settings.prefetch)
         ok = await self._channel.basic_consume(self._queue, self._on_message)
         self._consumer_tag = ok.consumer_tag
+
+    @property
+    def received(self) -> int:
+        """How many messages this consumer has been sent."""
+        return self._last_tag
 
     @property
     def unacknowledged(self) -> int:

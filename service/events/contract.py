@@ -79,6 +79,7 @@ def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
     return Receipt(
         message_id=message_id,
         operator_ids=(),
+        guessed_ids=(),
         smpp_msgid=smpp_msgid,
         connector_id=None,
         status=status,

@@ -75,13 +75,13 @@ def _receipt(message: Message, zone: ZoneInfo) -> Receipt:
     }
     smpp_msgid = fields.operator_id(_message_id(message))
     given = fields.operator_id(details.get("id", ""))
-    forms = (smpp_msgid, given, *fields.other_forms(given))
-    operator_ids = tuple(dict.fromkeys(filter(None, forms)))
+    operator_ids = tuple(dict.fromkeys(filter(None, (smpp_msgid, given))))
     if not operator_ids:
         raise Refused("the operator's message id is empty")
     return Receipt(
         message_id=None,
         operator_ids=operator_ids,
+        guessed_ids=tuple(f for f in fields.other_forms(given) if f not in operator_ids),
         smpp_msgid=operator_ids[0],
         connector_id=_text(message, "cid"),
         status=status_of(_body(message)),

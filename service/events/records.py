@@ -32,8 +32,9 @@ class Receipt(NamedTuple):
 
     Attributes:
         message_id: the CDR's key, or None when only the operator's id is known.
-        operator_ids: the operator's message id as given, then its other forms, normalised; empty
-            when ``message_id`` is known.
+        operator_ids: the operator's message id as given, normalised; empty when ``message_id``
+            is known.
+        guessed_ids: the same read in another base, in case the operator mixes them.
         smpp_msgid: the operator's message id as it will be kept with the CDR.
         connector_id: the SMPP connector that it came in on, if said.
         status: from the receipt's ``stat``.
@@ -44,6 +45,7 @@ class Receipt(NamedTuple):
 
     message_id: str | None
     operator_ids: tuple[str, ...]
+    guessed_ids: tuple[str, ...]
     smpp_msgid: str | None
     connector_id: str | None
     status: Status

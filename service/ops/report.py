@@ -90,6 +90,10 @@ class Report:
                 message_id=letter.message.message_id,
             )
 
+    def drained(self, received: int, unacknowledged: int) -> None:
+        """Tell of the end of a consumer; unacknowledged should be none."""
+        self._log.info("drained", received=received, unacknowledged=unacknowledged)
+
     def failed(self, error: Exception, *, requeued: bool) -> None:
         """Tell of a message that made us fail, with the stack trace."""
         if requeued:

@@ -32,7 +32,9 @@ class Writer(Protocol[E]):
 
     stream: str
 
-    async def apply(self, connection: Connection, events: Sequence[E]) -> list[Outcome]:
+    async def apply(
+        self, connection: Connection, events: Sequence[E], *, guess: bool = False
+    ) -> list[Outcome]:
         """Apply events in the caller's transaction; return one outcome for each."""
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[E]]) -> None:

@@ -30,8 +30,19 @@ class BillWriter:
 
     stream = "bill"
 
-    async def apply(self, connection: Connection, events: Sequence[BillEvent]) -> list[Outcome]:
+    async def apply(
+        self,
+        connection: Connection,
+        events: Sequence[BillEvent],
+        *,
+        guess: bool = False,
+    ) -> list[Outcome]:
         """Apply what can be applied, in the caller's transaction.
+
+        Args:
+            connection: in a transaction.
+            events: in the order in which they came.
+            guess: as for every writer; there is nothing to guess in a bill.
 
         Returns:
             One outcome for each event; the caller keeps those that are PARKED.

@@ -38,14 +38,22 @@ class DlrWriter:
     def __init__(self, *, receipt_log: bool) -> None:
         self._receipt_log = receipt_log
 
-    async def apply(self, connection: Connection, events: Sequence[DlrEvent]) -> list[Outcome]:
+    async def apply(
+        self, connection: Connection, events: Sequence[DlrEvent], *, guess: bool = False
+    ) -> list[Outcome]:
         """Apply what can be applied, in the caller's transaction.
+
+        Args:
+            connection: in a transaction.
+            events: in the order in which they came.
+            guess: whether operators' ids may be read in another base as well. Not while the
+                id as given may still be linked: the guess may well be another message's id.
 
         Returns:
             One outcome for each event; the caller keeps those that are PARKED.
         """
         await self._link(connection, events)
-        message_ids, parts = await self._resolve(connection, events)
+        message_ids, parts = await self._resolve(connection, events, guess=guess)
         outcomes = [Outcome.PARKED] * len(events)
         for index in parts:
             outcomes[index] = Outcome.PART
@@ -80,8 +88,9 @@ class DlrWriter:
     @staticmethod
     def keys(event: DlrEvent) -> Keys:
         """Return what a parked event waits for."""
-        operator_ids = event.operator_ids if isinstance(event, Receipt) else ()
-        return Keys(message_id=event.message_id, operator_ids=operator_ids)
+        if isinstance(event, Receipt):
+            return Keys(event.message_id, event.operator_ids, event.guessed_ids)
+        return Keys(event.message_id)
 
     async def _link(self, connection: Connection, events: Sequence[DlrEvent]) -> None:
         """Remember which message each operator's id belongs to."""
@@ -99,7 +108,7 @@ class DlrWriter:
             )
 
     async def _resolve(
-        self, connection: Connection, events: Sequence[DlrEvent]
+        self, connection: Connection, events: Sequence[DlrEvent], *, guess: bool
     ) -> tuple[list[str | None], list[int]]:
         """Find the message of every event.
 
@@ -109,10 +118,12 @@ class DlrWriter:
         """
         message_ids = [event.message_id for event in events]
         wanted = [
-            (index, operator_id, form, event.connector_id)
+            (index, operator_id, guessed, event.connector_id)
             for index, event in enumerate(events)
             if isinstance(event, Receipt)
-            for form, operator_id in enumerate(event.operator_ids)
+            for guessed, ids in ((False, event.operator_ids), (True, event.guessed_ids))
+            if guess or not guessed
+            for operator_id in ids
         ]
         parts: list[int] = []
         if wanted:

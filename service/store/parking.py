@@ -22,13 +22,15 @@ class Keys(NamedTuple):
 
     Attributes:
         message_id: the key of a CDR.
-        operator_ids: forms of an operator's id, one of which must be linked to a CDR.
+        operator_ids: forms of an operator's id, one of which must be linked to a CDR, or
+        guessed_ids: less certain forms of it, after a while.
         uid: an account's uid in Jasmin, or
         account_id: the same as an account's UUID, where it is one.
     """
 
     message_id: str | None = None
     operator_ids: Sequence[str] = ()
+    guessed_ids: Sequence[str] = ()
     uid: str | None = None
     account_id: UUID | None = None
 
@@ -46,16 +48,34 @@ async def park(connection: Connection, stream: str, events: Sequence[tuple[Messa
     for message, keys in events:
         text = to_json(message)
         digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
-        operator_ids = _SEPARATOR.join(keys.operator_ids) or None
-        rows.append((digest, keys.message_id, operator_ids, keys.uid, keys.account_id, text))
+        row = (
+            digest,
+            keys.message_id,
+            _SEPARATOR.join(keys.operator_ids) or None,
+            _SEPARATOR.join(keys.guessed_ids) or None,
+            keys.uid,
+            keys.account_id,
+            text,
+        )
+        rows.append(row)
     rows.sort(key=lambda row: row[0])  # all workers lock keys in the same order
     digests, *columns = zip(*rows, strict=True)
     await connection.execute(statement("park"), digests, stream, *columns)
 
 
-async def claim_ready(connection: Connection, stream: str, limit: int, eighth: int) -> list[Parked]:
-    """Take events that can be applied now, locked until the caller's transaction ends."""
-    rows = await connection.fetch(statement("claim_parked"), stream, limit, eighth)
+async def claim_ready(
+    connection: Connection, stream: str, limit: int, eighth: int, guess_grace: float
+) -> list[Parked]:
+    """Take events that can be applied now, locked until the caller's transaction ends.
+
+    Args:
+        connection: in the caller's transaction.
+        stream: whose events.
+        limit: how many at most.
+        eighth: which eighth of the old ones to look at, 0 to 7.
+        guess_grace: seconds parked after which a guessed id will do.
+    """
+    rows = await connection.fetch(statement("claim_parked"), stream, limit, eighth, guess_grace)
     return [Parked(digest, from_json(text)) for digest, text in rows]
 
 

@@ -15,6 +15,13 @@ from tests.support.gateway import Gateway, Publication, bill, dlr
 from tests.support.service import Service, eventually
 
 EVENTS = 10_000
+# So small that the broker always has more than the workers may hold.
+SMALL_WINDOW = {
+    "DLR_BATCH_SIZE": "100",
+    "DLR_PREFETCH": "200",
+    "BILL_BATCH_SIZE": "100",
+    "BILL_PREFETCH": "200",
+}
 QUEUES = ("billing_service.dlr", "billing_service.submit_sm_resp")
 
 
@@ -28,6 +35,13 @@ async def messages(gateway: Gateway) -> list[str]:
 
 def publications(messages: list[str]) -> list[Publication]:
     return [p for m in messages for p in (bill(m, bid=f"bill-{m}"), dlr(m, "DELIVRD"))]
+
+
+def assert_nothing_was_dropped(service: Service) -> None:
+    """All that reached a worker was acknowledged by it."""
+    drained = service.events("drained")
+    assert len(drained) == 2 * len(service.worker_pids)
+    assert [line["unacknowledged"] for line in drained] == [0] * len(drained)
 
 
 async def halfway(service: Service) -> None:
@@ -70,7 +84,7 @@ async def test_killed_worker_loses_nothing(start, gateway: Gateway, messages: li
 async def test_drain_under_load_leaves_nothing_to_deliver_again(
     start, gateway: Gateway, messages: list[str], signum: signal.Signals
 ) -> None:
-    service = await start(DLR_BATCH_SIZE="200", BILL_BATCH_SIZE="200").ready()
+    service = await start(**SMALL_WINDOW).ready()
     publishing = asyncio.create_task(gateway.publish(publications(messages)))
     await halfway(service)
     assert await service.stop(signum) == 0
@@ -82,11 +96,12 @@ async def test_drain_under_load_leaves_nothing_to_deliver_again(
         "sms_cdr", "status = 'delivered'"
     )
     assert settled + len(left) == EVENTS
+    assert_nothing_was_dropped(service)
 
 
 async def test_ctrl_c_in_a_terminal_drains(start, gateway: Gateway, messages: list[str]) -> None:
     """It reaches every process of the group at once, workers included."""
-    service = await start().ready()
+    service = await start(**SMALL_WINDOW).ready()
     publishing = asyncio.create_task(gateway.publish(publications(messages)))
     await halfway(service)
     os.killpg(service.pid, signal.SIGINT)
@@ -95,6 +110,7 @@ async def test_ctrl_c_in_a_terminal_drains(start, gateway: Gateway, messages: li
     left = [message for queue in QUEUES for message in await gateway.take(queue)]
     assert [m.routing_key for m in left if m.redelivered] == []
     assert "Traceback" not in service.log_text
+    assert_nothing_was_dropped(service)
 
 
 async def test_workers_drain_when_their_supervisor_is_killed(

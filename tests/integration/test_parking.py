@@ -88,7 +88,7 @@ async def test_same_message_delivered_twice_is_parked_once(start, gateway: Gatew
 
 async def test_receipt_is_found_by_the_other_base_of_its_id(start, gateway: Gateway) -> None:
     """Some operators answer in hexadecimal and send receipts in decimal, or the reverse."""
-    service = await start().ready()
+    service = await start(PARKING_GUESS_GRACE="1").ready()
     hexadecimal, decimal = str(uuid4()), str(uuid4())
     await gateway.add_cdrs([hexadecimal, decimal])
     await gateway.publish([answer(hexadecimal, "1A2B3C4D"), answer(decimal, "555000111")])
@@ -96,6 +96,34 @@ async def test_receipt_is_found_by_the_other_base_of_its_id(start, gateway: Gate
     await gateway.publish([receipt(str(0x1A2B3C4D)), receipt(f"{555000111:x}", status="UNDELIV")])
     expected = {hexadecimal: "delivered", decimal: "failed"}
     await eventually(gateway.statuses, expected)
+    assert await service.stop() == 0
+
+
+async def test_early_receipt_waits_for_its_link_rather_than_be_guessed(
+    start, gateway: Gateway
+) -> None:
+    """With ids counted in decimal, one read as hexadecimal is easily another message's."""
+    service = await start().ready()
+    ours, other = str(uuid4()), str(uuid4())
+    await gateway.add_cdrs([ours, other])
+    await gateway.publish([answer(other, str(0x100050))])
+    await eventually(service.consumed, 1)
+    await gateway.publish([receipt("100050")])
+    await eventually(lambda: gateway.count("billing_parked"), 1)
+    await gateway.publish([answer(ours, "100050")])
+    await eventually(gateway.statuses, {ours: "delivered", other: "submitted"})
+    assert await service.stop() == 0
+
+
+async def test_guess_does_not_lead_to_another_connector(start, gateway: Gateway) -> None:
+    service = await start(PARKING_GUESS_GRACE="1", PARKING_TTL="4").ready()
+    other = str(uuid4())
+    await gateway.add_cdrs([other])
+    await gateway.publish([answer(other, str(0x100050))])
+    await eventually(gateway.statuses, {other: "submitted"})
+    await gateway.publish([receipt("100050", cid="smsc2")])
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    assert await gateway.statuses() == {other: "submitted"}
     assert await service.stop() == 0
 
 

@@ -29,7 +29,7 @@ class Story:
         self.applied: list[str] = []
         self.attempts = 0
         self.well_after: int | None = None
-        self.unacknowledged = 0
+        self.received = self.unacknowledged = 0
 
     # the deliveries
 

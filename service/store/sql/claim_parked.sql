@@ -1,5 +1,6 @@
 -- Take parked events whose CDR, link and account are all there now.
--- $1 stream, $2 how many at most, $3 which eighth of the old ones to look at
+-- $1 stream, $2 how many at most, $3 which eighth of the old ones to look at, $4 seconds parked
+-- after which a guessed id will do
 --
 -- Young events are looked at every time, old ones every eighth time: what has not come within a
 -- minute is rarely worth asking for every second.
@@ -17,7 +18,12 @@ WHERE p.stream = $1
           SELECT
           FROM billing_link l
           JOIN sms_cdr c ON c.message_id = l.message_id
-          WHERE l.smpp_msgid = ANY (p.operator_ids)
+          WHERE l.smpp_msgid = ANY (
+              CASE
+                  WHEN p.parked_at > now() - make_interval(secs => $4) THEN p.operator_ids
+                  ELSE p.operator_ids || p.guessed_ids
+              END
+          )
       )
   )
   AND (

@@ -1,19 +1,21 @@
 -- Find the message of each receipt that names it by an operator's id.
--- $1 ord: which receipt, $2 smpp_msgid: one of its ids, $3 form: 0 as given, above that a guess,
--- $4 connector_id: where it came in
+-- $1 ord: which receipt, $2 smpp_msgid: one of its ids, $3 guessed: not as given, but read in
+-- another base, $4 connector_id: where it came in
 --
--- An id as given beats a guess at its base. Ids collide between connectors and are used again:
--- the receipt's own connector first, then a message that is not final, then the newest. A link
--- that was only inferred for a part of a long message comes last.
+-- An id as given beats a guess, and a guess must not lead to another connector. Ids collide
+-- between connectors and are used again: the receipt's own connector first, then a message that
+-- is not final, then the newest. A link that was only inferred for a part of a long message
+-- comes last.
 SELECT DISTINCT ON (r.ord) r.ord, l.message_id, l.part
-FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])
-    AS r (ord, smpp_msgid, form, connector_id)
+FROM unnest($1::int[], $2::text[], $3::boolean[], $4::text[])
+    AS r (ord, smpp_msgid, guessed, connector_id)
 JOIN billing_link l ON l.smpp_msgid = r.smpp_msgid
 LEFT JOIN sms_cdr c ON c.message_id = l.message_id
+WHERE NOT r.guessed OR coalesce(c.connector_id = r.connector_id, true)
 ORDER BY
     r.ord,
     l.part,
-    r.form,
+    r.guessed,
     coalesce(c.connector_id = r.connector_id, false) DESC,
     coalesce(c.status_rank, billing_status_rank(c.status)) >= 5,
     l.seq DESC

@@ -37,7 +37,8 @@ def test_a_receipt_names_only_the_operators_id():
     )
     assert event == Receipt(
         message_id=None,
-        operator_ids=("6B04081F000E", "117665060290574"),
+        operator_ids=("6B04081F000E",),
+        guessed_ids=("117665060290574",),
         smpp_msgid="6B04081F000E",
         connector_id="smsc1",
         status=status_of("UNDELIV"),
@@ -67,23 +68,23 @@ def test_a_done_date_is_in_the_configured_zone():
 
 
 @pytest.mark.parametrize(
-    ("message_id", "dlr_id", "tried"),
+    ("message_id", "dlr_id", "given", "guessed"),
     [
-        ("6B04", "6b04", ("6B04", "27396")),
-        ("00ff", "0ff", ("FF", "255")),
-        ("10", "10", ("10", "16", "A")),
-        ("27396", "6b04", ("27396", "6B04")),
-        ("abc-1", "abc-2", ("ABC-1", "ABC-2")),
-        ("0", "12x", ("12X",)),
-        ("X1", "", ("X1",)),
+        ("6B04", "6b04", ("6B04",), ("27396",)),
+        ("00ff", "0ff", ("FF",), ("255",)),
+        ("10", "10", ("10",), ("16", "A")),
+        ("27396", "6b04", ("27396", "6B04"), ()),
+        ("abc-1", "abc-2", ("ABC-1", "ABC-2"), ()),
+        ("0", "12x", ("12X",), ()),
+        ("X1", "", ("X1",), ()),
     ],
 )
-def test_an_operators_id_is_tried_as_given_then_as_hexadecimal_and_decimal(
-    message_id, dlr_id, tried
+def test_an_operators_id_is_taken_as_given_and_guessed_in_another_base(
+    message_id, dlr_id, given, guessed
 ):
     event = dlr(receipt(message_id, dlr_id=dlr_id))
-    assert event.operator_ids == tried
-    assert event.smpp_msgid == tried[0]
+    assert (event.operator_ids, event.guessed_ids) == (given, guessed)
+    assert event.smpp_msgid == given[0]
 
 
 def test_a_receipt_does_without_details():

@@ -46,6 +46,7 @@ CREATE TABLE billing_parked (
     stream       text NOT NULL,
     message_id   text,
     operator_ids text[],
+    guessed_ids  text[],
     uid          text,
     account_id   uuid,
     message      json NOT NULL,
