@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 import tenacity
@@ -16,6 +17,21 @@ LIMIT_SECONDS = 10.0
 log = structlog.get_logger()
 
 
+class Stopped(Exception):
+    """It is time to stop, and so to wait for nothing any more."""
+
+
+def unless_stopped(stop: asyncio.Event) -> Sleep:
+    """Return a sleep for :func:`patiently` that raises Stopped as soon as ``stop`` is set."""
+
+    async def sleep(seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+            raise Stopped
+
+    return sleep
+
+
 def patiently(
     what: str,
     errors: tuple[type[BaseException], ...],
@@ -26,9 +42,9 @@ def patiently(
     """Return attempts without end: ``async for attempt in patiently(…): with attempt: …``.
 
     Args:
-        what: what is being waited for, for the log.
+        what: what has happened, for the log: "RabbitMQ is away".
         errors: these are waited out; anything else goes up at once.
-        sleep: waits that many seconds, or less when there is reason to hurry.
+        sleep: waits that many seconds.
         unless: of ``errors``, those that go up at once all the same.
     """
 
@@ -39,7 +55,7 @@ def patiently(
         error = state.outcome.exception() if state.outcome else None
         delay = state.next_action.sleep if state.next_action else 0.0
         log.error(
-            f"{what} is away; trying again",
+            f"{what}; trying again",
             error=str(error) or type(error).__name__,
             attempt=state.attempt_number,
             delay_s=round(delay, 2),

@@ -98,7 +98,7 @@ class Stream(Generic[E]):
 
     async def _write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:
         """Commit, holding the batch for as long as the database is away."""
-        async for attempt in retry.patiently("PostgreSQL", OUTAGES):
+        async for attempt in retry.patiently("PostgreSQL is away", OUTAGES):
             with attempt:
                 results = await self._batches.write(arrivals)
         return results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,10 +71,14 @@ class Supervisor:
 
     async def _keep_alive(self, number: int) -> None:
         """Start a worker, and another when it dies, with backoff when they die young."""
-        while not self._stop.is_set():
-            async for attempt in retry.patiently(f"worker-{number}", (WorkerDied,), self._nap):
-                with attempt:
-                    await self._live(number)
+        sleep = retry.unless_stopped(self._stop)
+        with suppress(retry.Stopped):
+            while not self._stop.is_set():
+                async for attempt in retry.patiently(
+                    f"worker-{number} died young", (WorkerDied,), sleep
+                ):
+                    with attempt:
+                        await self._live(number)
 
     async def _live(self, number: int) -> None:
         """See one process through its life.
@@ -81,8 +86,6 @@ class Supervisor:
         Raises:
             WorkerDied: it died young; the next one should wait.
         """
-        if self._stop.is_set():
-            return
         started = time.monotonic()
         worker = WorkerProcess(self._settings, number)
         worker.start()
@@ -120,10 +123,3 @@ class Supervisor:
         for worker in self._workers.values():
             log.error("worker killed: out of time to drain", worker=worker.number, pid=worker.pid)
             worker.kill()
-
-    async def _nap(self, seconds: float) -> None:
-        """Sleep, but wake up when told to stop."""
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return

@@ -62,6 +62,9 @@ async def run(settings: Settings, number: int, life: Pulse) -> Exit:
     except CannotStart as error:
         log.error(str(error))
         return Exit.CANNOT_START
+    except Exception:
+        log.exception("worker failed")
+        return Exit.FAILED
 
 
 class Worker:
@@ -83,9 +86,16 @@ class Worker:
             CannotStart: broker or database refuse for good.
         """
         beating = asyncio.create_task(self._beat(), name="pulse")
-        pool = await self._unless_stopped(open_pool(self._settings.database, self._name, self._nap))
-        if pool is None:
+        try:
+            sleep = retry.unless_stopped(self.stop)
+            pool = await open_pool(self._settings.database, self._name, sleep)
+            return await self._work(pool, beating)
+        except retry.Stopped:
             return Exit.OK
+        finally:
+            await _end({beating})
+
+    async def _work(self, pool: asyncpg.Pool, beating: asyncio.Task[None]) -> Exit:
         streams = self._streams(pool)
         self._sweeper = Sweeper(pool, self._settings, streams, lambda: self._dead_letters)
         sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
@@ -93,10 +103,8 @@ class Worker:
         try:
             return await self._watch(consuming, {beating, sweeping})
         finally:
-            for task in (consuming, sweeping, beating):
-                task.cancel()
-            await asyncio.wait({consuming, sweeping, beating})
-            with suppress(TimeoutError, *DATABASE_OUTAGES):
+            await _end({consuming, sweeping})
+            with suppress(*DATABASE_OUTAGES):
                 await asyncio.wait_for(pool.close(), CLOSING_SECONDS / 2)
             pool.terminate()
 
@@ -139,9 +147,10 @@ class Worker:
             CannotStart: the broker refuses the very first session; later on, refusals are
                 waited out like any outage.
         """
+        sleep = retry.unless_stopped(self.stop)
         while not self.stop.is_set():
             passing = (*OUTAGES, CannotStart) if self._has_consumed else OUTAGES
-            async for attempt in retry.patiently("RabbitMQ", passing, self._nap):
+            async for attempt in retry.patiently("RabbitMQ is away", passing, sleep):
                 with attempt:
                     started = time.monotonic()
                     try:
@@ -158,8 +167,6 @@ class Worker:
             SessionLost, or another of broker.errors.OUTAGES.
             CannotStart: the broker refuses us or our topology.
         """
-        if self.stop.is_set():
-            return
         async with connect(self._settings.jasmin, self._name) as connection:
             await topology.declare(connection, {s.source: s.settings.queue_type for s in streams})
             self._dead_letters = await DeadLetters.open(connection)
@@ -200,18 +207,9 @@ class Worker:
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)
 
-    async def _nap(self, seconds: float) -> None:
-        """Sleep, but wake up when told to stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.stop.wait(), seconds)
 
-    async def _unless_stopped(self, opening: Any) -> Any:
-        """Await, or return None when told to stop meanwhile."""
-        task = asyncio.ensure_future(opening)
-        stopping = asyncio.create_task(self.stop.wait())
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if task.done():
-            return task.result()
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
         task.cancel()
-        return None
+    await asyncio.wait(tasks)

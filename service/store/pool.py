@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # The last of the migrations, which are too heavy to be loaded by every worker.
 SCHEMA_VERSION = "0003"
 
+CONNECT_SECONDS = 10
+
 # A batch of each stream and the sweep.
 CONNECTIONS = 3
 
@@ -45,13 +47,16 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
     Raises:
         CannotStart: waiting will not help: wrong credentials, no such database, wrong schema.
     """
-    async for attempt in retry.patiently("PostgreSQL", errors.OUTAGES, sleep, unless=_FATAL):
+    async for attempt in retry.patiently(
+        "PostgreSQL is away", errors.OUTAGES, sleep, unless=_FATAL
+    ):
         with attempt:
             try:
                 pool = await asyncpg.create_pool(
                     settings.url.get_secret_value(),
                     min_size=1,
                     max_size=CONNECTIONS,
+                    timeout=CONNECT_SECONDS,
                     command_timeout=settings.command_timeout,
                     server_settings={**SERVER_SETTINGS, "application_name": name},
                 )

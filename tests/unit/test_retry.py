@@ -15,7 +15,7 @@ async def attempt_until(failures, errors=(OSError,), **options):
     async def sleep(seconds: float) -> None:
         delays.append(seconds)
 
-    async for attempt in retry.patiently("PostgreSQL", errors, sleep, **options):
+    async for attempt in retry.patiently("PostgreSQL is away", errors, sleep, **options):
         with attempt:
             if left:
                 raise left.pop(0)
