@@ -91,12 +91,15 @@ def migrate(config: ConfigOption = None) -> None:
     """
     import psycopg  # noqa: PLC0415 - the other commands start faster without
     import sqlalchemy.exc  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     from service.store import migrate as migration  # noqa: PLC0415
 
     settings = _load(config)
     try:
         migration.migrate(settings.database.url.get_secret_value(), typer.echo)
+    except CommandError as error:
+        _fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).strip()
         _fail(f"cannot migrate: {reason}", Exit.CANNOT_START)

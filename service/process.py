@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from multiprocessing import resource_tracker
@@ -32,7 +33,7 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         self.number = number
         self.unit = Unit(
             target=worker.run,
-            args=(settings, number, self.pulse),
+            args=(settings, number, self.pulse, os.getpid()),
             kwargs={},
             namespace=None,
             loop_initializer=uvloop.new_event_loop,

@@ -247,8 +247,11 @@ def find_file(path: Path | None) -> Path | None:
     named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
     if named is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not named.exists():
-        raise ConfigError([f"{named}: no such file; give an existing one with --config"])
+    try:
+        named.stat()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError([f"{named}: {reason}; give a file with --config"]) from error
     return named
 
 

@@ -124,11 +124,21 @@ class Stream(Generic[E]):
                 reason = f"the database refuses it: {describe(result)}"
                 refused.append(DeadLetter(delivery.message, reason))
                 continue
-            again = delivery.times_before + 1 < MAX_DELIVERIES
+            again = _is_worth_another(delivery)
             self.report.failed(result, requeued=again)
             if again:
                 requeued.add(delivery.tag)
             else:
-                reason = f"failed {MAX_DELIVERIES} times: {describe(result)}"
+                reason = f"failed too often: {describe(result)}"
                 refused.append(DeadLetter(delivery.message, reason))
         return requeued
+
+
+def _is_worth_another(delivery: Delivery) -> bool:
+    """Whether a message that makes us fail should be delivered again.
+
+    A classic queue does not count deliveries, so there the second one is the last.
+    """
+    if delivery.times_before is None:
+        return not delivery.redelivered
+    return delivery.times_before + 1 < MAX_DELIVERIES

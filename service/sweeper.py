@@ -21,7 +21,7 @@ from service.events.records import BillEvent, DlrEvent, Receipt, Refused
 from service.ops import metrics
 from service.store import parking
 from service.store.batches import isolating
-from service.store.errors import OUTAGES, describe
+from service.store.errors import DATA_ERRORS, OUTAGES, describe
 from service.store.outcomes import Outcome
 from service.store.sql import statement
 
@@ -104,7 +104,6 @@ class Sweeper:
         grace = self._settings.parking.guess_grace
         eighth = self._round % EIGHTHS
         found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
-        self._is_busy |= len(found) == LIMIT
         ready, events, dead = [], [], []
         for parked in found:
             try:
@@ -113,17 +112,24 @@ class Sweeper:
             except Refused as refusal:  # limits were tightened since
                 dead.append((parked, str(refusal)))
         results = await isolating(apply, events)
-        done = []
+        done: list[Parked] = []
+        kept: list[Parked] = []
         for parked, result in zip(ready, results, strict=True):
-            if isinstance(result, Exception):
+            if isinstance(result, DATA_ERRORS):
                 dead.append((parked, f"the database refuses it: {describe(result)}"))
-            elif result is not Outcome.PARKED:
-                done.append(parked)
+            elif isinstance(result, Exception):
+                stream.report.failed(result, requeued=False)
+                kept.append(parked)
+            else:
+                (kept if result is Outcome.PARKED else done).append(parked)
         await self._bury(connection, stream, dead)
+        if kept:
+            await parking.keep(connection, kept)
         if done:
             await parking.unpark(connection, done)
             counts = stream.report.events(events, results)
             log.info("parked events applied", stream=stream.name, **counts)
+            self._is_busy |= len(found) == LIMIT
 
     async def _expire(self, connection: Connection, stream: Stream[Any]) -> None:
         """Dead-letter what has waited too long."""

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from service import pulse, retry
-from service.broker import topology
+from service.broker import leniency, topology
 from service.broker.connection import connect
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
@@ -43,19 +43,21 @@ WELL_SECONDS = 30.0
 log = structlog.get_logger()
 
 
-async def run(settings: Settings, number: int, life: Pulse) -> Exit:
+async def run(settings: Settings, number: int, life: Pulse, supervisor: int) -> Exit:
     """Be a worker until SIGTERM, or until the supervisor is gone.
 
     Args:
         settings: all settings.
         number: which worker this is, from 1.
         life: where to show the supervisor that it is alive.
+        supervisor: its process id; whoever else is the parent has inherited an orphan.
 
     Returns:
         The process's exit code.
     """
     logs.configure(settings.log, worker=number)
-    worker = Worker(settings, f"billing-service worker-{number}", life)
+    leniency.install()
+    worker = Worker(settings, f"billing-service worker-{number}", life, supervisor)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop.set)
     try:
         return await worker.run()
@@ -70,11 +72,12 @@ async def run(settings: Settings, number: int, life: Pulse) -> Exit:
 class Worker:
     """The tasks of one process, and what they share."""
 
-    def __init__(self, settings: Settings, name: str, life: Pulse) -> None:
+    def __init__(self, settings: Settings, name: str, life: Pulse, supervisor: int) -> None:
         self.stop = asyncio.Event()
         self._settings = settings
         self._name = name
         self._life = life
+        self._supervisor = supervisor
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
         self._has_consumed = False
@@ -167,9 +170,16 @@ class Worker:
             SessionLost, or another of broker.errors.OUTAGES.
             CannotStart: the broker refuses us or our topology.
         """
-        async with connect(self._settings.jasmin, self._name) as connection:
-            await topology.declare(connection, {s.source: s.settings.queue_type for s in streams})
-            self._dead_letters = await DeadLetters.open(connection)
+        sources = {stream.source: stream.settings.queue_type for stream in streams}
+        jasmin = self._settings.jasmin
+        async with (
+            connect(jasmin, self._name) as connection,
+            # One of its own: under an alarm RabbitMQ stops reading connections that publish.
+            connect(jasmin, f"{self._name} dead letters") as publishing,
+        ):
+            await topology.declare(connection, sources)
+            self._dead_letters = await DeadLetters.open(publishing)
+            binding = asyncio.create_task(topology.keep_declared(connection, sources))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for stream in streams:
@@ -187,13 +197,13 @@ class Worker:
             finally:
                 self._dead_letters = None
                 self._show()
+                await _end({binding})
 
     async def _beat(self) -> None:
         """Show every second how this process is; notice if its supervisor is gone."""
-        supervisor = os.getppid()
         while True:
             self._show()
-            if os.getppid() != supervisor and not self.stop.is_set():
+            if os.getppid() != self._supervisor and not self.stop.is_set():
                 log.warning("the supervisor is gone; draining")
                 self.stop.set()
             await asyncio.sleep(pulse.INTERVAL_SECONDS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aio_pika import DeliveryMode
 from aio_pika import Message as AmqpMessage
+from pamqp import encode
 
 from service.broker.topology import Source
 from service.events.message import Message
@@ -23,6 +25,12 @@ REASON = "x-billing-reason"
 TIME = "x-billing-dead-at"
 EXCHANGE = "x-billing-exchange"
 ROUTING_KEY = "x-billing-routing-key"
+# Names of its own headers, where these cannot be published again as they were.
+HEADERS = "x-billing-headers"
+
+# Well below the smallest frame that a header must fit into.
+MAX_HEADER_BYTES = 32_768
+CONFIRM_SECONDS = 30
 
 
 class DeadLetter(NamedTuple):
@@ -49,13 +57,17 @@ class DeadLetters:
         """Publish through the default exchange, never through one of Jasmin's.
 
         Raises:
-            AMQPError: the broker did not take one of them; nothing may be acknowledged.
+            AMQPError, TimeoutError: the broker did not take one of them; nothing may be
+                acknowledged.
         """
         exchange = self._channel.default_exchange
         await asyncio.gather(
             *(
                 exchange.publish(
-                    _marked(stream, letter), routing_key=source.dead_queue, mandatory=True
+                    _marked(stream, letter),
+                    routing_key=source.dead_queue,
+                    mandatory=True,
+                    timeout=CONFIRM_SECONDS,
                 )
                 for letter in letters
             )
@@ -70,7 +82,7 @@ def _marked(stream: str, letter: DeadLetter) -> AmqpMessage:
         message_id=message.message_id,
         delivery_mode=DeliveryMode.PERSISTENT,
         headers={
-            **{name: _encodable(value) for name, value in message.headers.items()},
+            **_headers(message.headers),
             STREAM: stream,
             REASON: letter.reason,
             TIME: datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -80,10 +92,29 @@ def _marked(stream: str, letter: DeadLetter) -> AmqpMessage:
     )
 
 
+def _headers(headers: dict[str, Any]) -> dict[str, Any]:
+    """Return a message's own headers as they can be published again, or as text where not.
+
+    The client library reads more than it can write, and RabbitMQ takes CC and BCC for further
+    routing keys, which must not send a dead letter anywhere else.
+    """
+    safe = {
+        f"x-billing-{name}" if name in {"CC", "BCC"} else name: _encodable(value)
+        for name, value in headers.items()
+    }
+    try:
+        if len(encode.field_table(safe)) <= MAX_HEADER_BYTES:
+            return safe
+    except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
+        pass
+    return {HEADERS: str(list(headers))[:MAX_HEADER_BYTES]}
+
+
 def _encodable(value: Any) -> Any:
-    """Return a header as the client library can write it: it reads octets that it cannot write."""
     if isinstance(value, bytes):
         return bytearray(value)
+    if isinstance(value, float):
+        return repr(value)  # it would be written with half its digits
     if isinstance(value, dict):
         return {name: _encodable(inner) for name, inner in value.items()}
     if isinstance(value, list):

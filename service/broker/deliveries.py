@@ -40,12 +40,12 @@ class Delivery(NamedTuple):
     Attributes:
         tag: its delivery tag, to acknowledge it by on the same channel.
         redelivered: the broker has delivered it before, to anyone.
-        times_before: how often before, where the queue counts (quorum queues do).
+        times_before: how often before; None where the queue does not count (a classic one).
     """
 
     tag: int
     redelivered: bool
-    times_before: int
+    times_before: int | None
     message: Message
 
 
@@ -163,12 +163,12 @@ class Deliveries:
         self._last_at = asyncio.get_running_loop().time()
         properties = delivered.header.properties
         headers: dict[str, Any] = properties.headers or {}
-        times_before = headers.pop(DELIVERY_COUNT, 0)
+        counted = headers.pop(DELIVERY_COUNT, None)
         self._batches.add(
             Delivery(
                 tag=frame.delivery_tag,
                 redelivered=frame.redelivered,
-                times_before=times_before if isinstance(times_before, int) else 0,
+                times_before=counted if isinstance(counted, int) else None,
                 message=Message(
                     exchange=frame.exchange,
                     routing_key=frame.routing_key,

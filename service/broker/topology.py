@@ -7,12 +7,15 @@ declared again on every connect.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
+from service.broker.errors import OUTAGES
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
 MAX_LENGTH: Final = 100_000
+REDECLARE_SECONDS: Final = 60
 
 
 class Source(NamedTuple):
@@ -83,6 +87,19 @@ async def declare(connection: AbstractConnection, sources: Mapping[Source, Queue
                 f"RabbitMQ refuses: {error}; give the user configure, write and read permission "
                 f"on {source.queue}.* and on exchange {source.exchange}"
             ) from error
+
+
+async def keep_declared(
+    connection: AbstractConnection, sources: Mapping[Source, QueueType]
+) -> None:
+    """Declare all of it again from time to time, until cancelled.
+
+    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
+    """
+    while True:
+        await asyncio.sleep(REDECLARE_SECONDS)
+        with suppress(CannotStart, *OUTAGES):  # the session notices by itself
+            await declare(connection, sources)
 
 
 _MISMATCH = re.compile(

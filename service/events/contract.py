@@ -96,13 +96,16 @@ def bill(message: Message) -> BillEvent:
         Refused: not valid JSON, a field missing or of the wrong type, an impossible amount.
     """
     event = _parse(_BILL, message.body)
+    status = status_of(_filled("status", event.status))
+    if not status.text.startswith("ESME_"):
+        raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
     return BillEvent(
         bid=_filled("bid", event.bid),
         uid=_filled("user.uid", event.user.uid),
         amount=fields.amount(_number_text(event.amounts.submit_sm_resp)),
         message_id=_filled("message_id", event.message_id),
         connector_id=event.connector_id,
-        status=status_of(_filled("status", event.status)),
+        status=status,
     )
 
 

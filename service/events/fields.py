@@ -44,7 +44,7 @@ def amount(text: str) -> Decimal:
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -AMOUNT_DECIMALS or value >= AMOUNT_LIMIT:
         raise Refused(f"amount is out of range: {text[:40]}")
-    return abs(value)  # there is no negative zero in a ledger
+    return value.copy_abs()  # there is no negative zero in a ledger
 
 
 def operator_id(text: str) -> str:

@@ -112,7 +112,7 @@ def _text(message: Message, header: str) -> str | None:
     value = message.headers.get(header)
     if value is None:
         return None
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         value = value.decode(errors="backslashreplace")
     elif isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

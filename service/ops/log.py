@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO, cast
 
 import orjson
 import structlog
@@ -22,7 +23,9 @@ def configure(settings: Log, **context: object) -> None:
         settings: level and format.
         context: goes into every line, for example ``worker=1``.
     """
-    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    as_json = settings.format == "json" or (
+        settings.format == "auto" and not (sys.stderr and sys.stderr.isatty())
+    )
     level = _NUMERIC_LEVELS[settings.level]
     structlog.configure(
         processors=[
@@ -32,7 +35,7 @@ def configure(settings: Log, **context: object) -> None:
             *_rendering(as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**context)
@@ -40,9 +43,32 @@ def configure(settings: Log, **context: object) -> None:
     logging.basicConfig(level=logging.CRITICAL)
 
 
+class Unbreakable:
+    """A stream whose reader may go away: what is said then is lost, not the service."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write if there is still anyone to read it."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+
 def _rendering(as_json: bool) -> list[structlog.types.Processor]:
     if as_json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
+        traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(traces),
+            structlog.processors.JSONRenderer(_to_json),
+        ]
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 

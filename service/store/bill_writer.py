@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from service.events.records import BillEvent
@@ -17,6 +17,22 @@ from service.store.sql import statement
 if TYPE_CHECKING:
     from service.store.batches import Arrival
     from service.store.pool import Connection
+
+
+class _Charge(NamedTuple):
+    """What a batch says about one charge.
+
+    Attributes:
+        at: index of the best answer, by rank.
+        answer: the best answer.
+        amount: of the answer that confirms it, else of the best.
+        confirmed: whether one of the answers is ESME_ROK.
+    """
+
+    at: int
+    answer: BillEvent
+    amount: Decimal
+    confirmed: bool
 
 
 class BillWriter:
@@ -48,24 +64,21 @@ class BillWriter:
             One outcome for each event; the caller keeps those that are PARKED.
         """
         accounts = await self._find_accounts(connection, events)
-        cdrs = await self._find_cdrs(connection, events)
+        cdrs = await self._lock_cdrs(connection, events)
         ready = {
             index: event
             for index, event in enumerate(events)
             if event.uid in accounts and (event.message_id is None or event.message_id in cdrs)
         }
-        best = _best_of_each_bid(ready)
-        fresh = await self._record(connection, [events[i] for i in best.values()], accounts)
-        await self._settle(connection, fresh)
-        effective = {best[event.bid] for event in fresh}
-        return [
-            Outcome.PARKED
-            if index not in ready
-            else Outcome.APPLIED
-            if index in effective
-            else Outcome.UNCHANGED
-            for index in range(len(events))
+        charges = _charges(ready)
+        fresh = await self._record(connection, charges, accounts)
+        await self._settle(connection, [charge.answer for charge in fresh])
+        outcomes = [
+            Outcome.UNCHANGED if index in ready else Outcome.PARKED for index in range(len(events))
         ]
+        for charge in fresh:
+            outcomes[charge.at] = Outcome.APPLIED
+        return outcomes
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[BillEvent]]) -> None:
         """Keep nothing more: billing_event has every charge."""
@@ -82,38 +95,35 @@ class BillWriter:
         rows = await connection.fetch(statement("find_accounts"), uids, [_uuid(u) for u in uids])
         return {row["uid"]: row["account_id"] for row in rows}
 
-    async def _find_cdrs(self, connection: Connection, events: Sequence[BillEvent]) -> set[str]:
+    async def _lock_cdrs(self, connection: Connection, events: Sequence[BillEvent]) -> set[str]:
         message_ids = {event.message_id for event in events if event.message_id is not None}
         if not message_ids:
             return set()
-        rows = await connection.fetch(statement("find_cdrs"), list(message_ids))
+        rows = await connection.fetch(statement("lock_cdrs"), list(message_ids))
         return {row["message_id"] for row in rows}
 
     async def _record(
-        self,
-        connection: Connection,
-        events: Iterable[BillEvent],
-        accounts: dict[str, UUID],
-    ) -> list[BillEvent]:
-        """Record the charges, in key order; return those that were new or a better answer."""
-        ordered = sorted(events, key=lambda event: event.bid)
-        if not ordered:
+        self, connection: Connection, charges: Sequence[_Charge], accounts: dict[str, UUID]
+    ) -> list[_Charge]:
+        """Record the charges, in key order; return those that are new or have a new answer."""
+        if not charges:
             return []
         rows = (
             (
-                event.bid,
-                accounts[event.uid],
-                event.message_id,
-                event.connector_id,
-                event.status.text,
-                event.status.rank,
-                event.amount,
+                charge.answer.bid,
+                accounts[charge.answer.uid],
+                charge.answer.message_id,
+                charge.answer.connector_id,
+                charge.answer.status.text,
+                charge.answer.status.rank,
+                charge.amount,
+                charge.confirmed,
             )
-            for event in ordered
+            for charge in charges
         )
         recorded = await connection.fetch(statement("record_bills"), *zip(*rows, strict=True))
         bids = {row["bid"] for row in recorded}
-        return [event for event in ordered if event.bid in bids]
+        return [charge for charge in charges if charge.answer.bid in bids]
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
         """Finalise or fail the CDRs of charges that name their message."""
@@ -126,27 +136,25 @@ class BillWriter:
             await connection.execute(statement("settle_bills"), *zip(*rows, strict=True))
 
 
-def _best_of_each_bid(events: dict[int, BillEvent]) -> dict[str, int]:
-    """Return, for each bill id, the index of its event of the highest rank (the first such)."""
-    best: dict[str, int] = {}
+def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
+    """Gather the answers to each charge, by bill id and in its order."""
+    answers = defaultdict(list)
     for index, event in events.items():
-        leader = best.setdefault(event.bid, index)
-        if event.status.rank > events[leader].status.rank:
-            best[event.bid] = index
-    return best
+        answers[event.bid].append(index)
+    charges = []
+    for bid in sorted(answers):
+        best = max(answers[bid], key=lambda index: events[index].status.rank)
+        paid = [events[i].amount for i in answers[bid] if events[i].status.rank == SUBMITTED]
+        amount = paid[0] if paid else events[best].amount
+        charges.append(_Charge(best, events[best], amount, confirmed=bool(paid)))
+    return charges
 
 
-def _row(message_id: str, charges: Sequence[BillEvent]) -> tuple[object, ...]:
+def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[object, ...]:
     """Return the parameters of settle_bills.sql for one message."""
-    status = max((charge.status for charge in charges), key=lambda status: status.rank)
-    confirmed = [charge.amount for charge in charges if charge.status.rank == SUBMITTED]
-    return (
-        message_id,
-        status.cdr_status,
-        status.rank,
-        None if status.rank == SUBMITTED else status.text,
-        sum(confirmed, Decimal(0)) if confirmed else None,
-    )
+    status = max((answer.status for answer in answers), key=lambda status: status.rank)
+    error_code = None if status.rank == SUBMITTED else status.text
+    return message_id, status.cdr_status, status.rank, error_code
 
 
 def _uuid(text: str) -> UUID | None:

@@ -93,6 +93,11 @@ async def claim_part_candidates(connection: Connection, grace: float, limit: int
     return [Parked(digest, from_json(text)) for digest, text in rows]
 
 
+async def keep(connection: Connection, events: Sequence[Parked]) -> None:
+    """Put events that could not be applied after all behind the others."""
+    await connection.execute(statement("keep_parked"), [parked.digest for parked in events])
+
+
 async def unpark(connection: Connection, events: Sequence[Parked]) -> None:
     """Forget events that have been applied or dead-lettered."""
     await connection.execute(statement("unpark"), [parked.digest for parked in events])

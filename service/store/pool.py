@@ -33,6 +33,7 @@ _FATAL = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
+    asyncpg.UndefinedObjectError,  # a parameter of the URL that the server does not know
 )
 
 
@@ -52,19 +53,24 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
     ):
         with attempt:
             try:
-                pool = await asyncpg.create_pool(
-                    settings.url.get_secret_value(),
-                    min_size=1,
-                    max_size=CONNECTIONS,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=settings.command_timeout,
-                    server_settings={**SERVER_SETTINGS, "application_name": name},
-                )
+                pool = await _connect(settings, name)
             except _FATAL as error:
                 raise CannotStart(
                     f"PostgreSQL refuses: {errors.describe(error)}; "
                     "check database.url (BILLING_DATABASE_URL)"
                 ) from error
+    return pool
+
+
+async def _connect(settings: Database, name: str) -> asyncpg.Pool:
+    pool = await asyncpg.create_pool(
+        settings.url.get_secret_value(),
+        min_size=1,
+        max_size=CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        command_timeout=settings.command_timeout,
+        server_settings={**SERVER_SETTINGS, "application_name": name},
+    )
     try:
         await _check_schema(pool)
     except BaseException:
@@ -78,10 +84,11 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
         version = await pool.fetchval(sql.statement("schema_version"))
     except asyncpg.UndefinedTableError:
         version = None
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise CannotStart(f"PostgreSQL refuses: {errors.describe(error)}") from error
     if version != SCHEMA_VERSION:
         found = f"is at {version}" if version else "has not been created"
-        raise CannotStart(
-            f"the schema {found}, this version needs {SCHEMA_VERSION}; run: billing-service migrate"
+        remedy = (
+            "run a newer billing-service"
+            if version and version > SCHEMA_VERSION
+            else "run: billing-service migrate"
         )
+        raise CannotStart(f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}")

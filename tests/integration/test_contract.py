@@ -146,3 +146,40 @@ async def test_bill_that_is_retried_and_then_confirmed_counts_once(start, gatewa
 
 def refused(messages: dict[str, str], message_id: str) -> bool:
     return messages[message_id].startswith("ESME_")
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [("ESME_ROK", "ESME_RSUBMITFAIL"), ("ESME_RSUBMITFAIL", "ESME_ROK")],
+    ids=["confirmed-first", "failed-first"],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["one-batch", "two-batches"])
+async def test_two_answers_to_one_charge_count_alike_in_any_order(
+    start, gateway: Gateway, statuses: tuple[str, str], at_once: bool
+) -> None:
+    service = await start(WORKERS="1", BILL_FLUSH_MS="300").ready()
+    message_id = str(uuid4())
+    await gateway.add_cdrs([message_id])
+    for number, status in enumerate(statuses, start=1):
+        await gateway.publish([bill(message_id, "b1", status=status)])
+        if not at_once:
+            await eventually(service.consumed, number)
+    await eventually(service.consumed, 2)
+    row = await gateway.database.fetchrow(
+        "SELECT status, finalized_at IS NOT NULL, confirmed_amount FROM sms_cdr"
+    )
+    assert tuple(row) == ("failed", True, Decimal("0.010000"))
+    assert await service.stop() == 0
+
+
+async def test_charges_of_one_message_add_up_exactly(start, gateway: Gateway) -> None:
+    """Rounded once, in the end, and by whichever worker they come."""
+    service = await start(WORKERS="4", BILL_BATCH_SIZE="1").ready()
+    message_id = str(uuid4())
+    await gateway.add_cdrs([message_id])
+    await gateway.publish(bill(message_id, f"b{n}", amount="0.0000004") for n in range(40))
+    await eventually(service.consumed, 40)
+    assert await gateway.database.fetchval("SELECT confirmed_amount FROM sms_cdr") == Decimal(
+        "0.000016"
+    )
+    assert await service.stop() == 0

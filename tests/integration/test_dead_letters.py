@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import struct
 from uuid import uuid4
 
 import pytest
+from pamqp import encode
 
 from tests.support.gateway import Gateway, Publication, bill, dlr, reasons
 from tests.support.service import eventually
 
 GOOD = dlr("good", "DELIVRD")
+FAILING_TRIGGER = """
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE 'a bug' USING ERRCODE = 'internal_error'; END $$;
+    CREATE TRIGGER fail BEFORE UPDATE ON sms_cdr FOR EACH ROW
+    WHEN (old.message_id = 'poison') EXECUTE FUNCTION fail();
+"""
 
 
 def native(body: bytes = b"DELIVRD", message_id: str = "AA", **headers: object) -> Publication:
@@ -49,6 +57,7 @@ BAD_BILLS = {
     "missing required field `bid`": Publication(
         "billing", "bill_request.submit_sm_resp.x", b'{"status": "ESME_ROK"}'
     ),
+    "no SMPP command status": bill("good", "b7", status="DELIVRD"),
     "neither the JSON contract": Publication("billing", "bill_request.submit_sm_resp.x", b"b5"),
     "header user-id is empty": Publication(
         "billing", "bill_request.submit_sm_resp.x", b"b6", "b6", {"user-id": "", "amount": "1"}
@@ -111,14 +120,7 @@ async def test_dead_letter_says_where_it_came_from(start, gateway: Gateway) -> N
 
 async def test_message_that_makes_us_fail_is_tried_five_times(start, gateway: Gateway) -> None:
     """An error that is neither the message's nor an outage is a bug: try, then give up."""
-    await gateway.database.execute(
-        """
-        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RAISE 'a bug' USING ERRCODE = 'internal_error'; END $$;
-        CREATE TRIGGER fail BEFORE UPDATE ON sms_cdr FOR EACH ROW
-        WHEN (old.message_id = 'poison') EXECUTE FUNCTION fail();
-        """
-    )
+    await gateway.database.execute(FAILING_TRIGGER)
     messages = [str(uuid4()) for _ in range(20)]
     await gateway.add_cdrs([*messages, "poison"])
     service = await start(WORKERS="1", DLR_FLUSH_MS="200").ready()
@@ -131,5 +133,79 @@ async def test_message_that_makes_us_fail_is_tried_five_times(start, gateway: Ga
     assert "a bug" in json.dumps(failures[0]["exception"])
     assert await service.stop() == 0
     (dead,) = await gateway.take("billing_service.dlr.dead")
-    assert reasons([dead])[0].startswith("failed 5 times")
+    assert reasons([dead])[0].startswith("failed too often")
     assert await gateway.waiting("billing_service.dlr") == 0
+
+
+HOSTILE_HEADERS = {
+    "wide": {"x": "a" * 60_000, "y": "b" * 60_000},
+    "copied": {"CC": ["billing_service.dlr", "submit.sm.smsc1"]},
+    "octets": {"x": bytearray(b"\xff\xfe"), "list": [bytearray(b"\xff"), {"deep": 1.5}]},
+}
+
+
+@pytest.mark.parametrize("headers", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS)
+async def test_rubbish_with_hostile_headers_is_buried_once(
+    start, gateway: Gateway, headers: dict[str, object]
+) -> None:
+    service = await start().ready()
+    pids = service.worker_pids
+    await gateway.add_cdrs(["good"])
+    await gateway.publish([native(b"", "BAD", **headers), GOOD])
+    await eventually(gateway.statuses, {"good": "delivered"})
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    assert await service.stop() == 0
+    assert service.worker_pids == pids
+    assert len(service.events("dead-lettered")) == 1
+    (dead,) = await gateway.take("billing_service.dlr.dead")
+    assert dead.message_id == "BAD"
+    assert "CC" not in dead.headers
+
+
+# As on the wire, because the client library would not write them: a name, a type, a value.
+NEVER = b"\x04whenT" + b"\xff" * 8
+HUGE = b"\x01xd" + struct.pack(">d", 1e300)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"timestamp": b"\xff" * 8},
+        {"message_id": b"\x02\xff\xfe"},
+        {"headers": struct.pack(">I", len(NEVER)) + NEVER},
+        {"headers": struct.pack(">I", len(HUGE)) + HUGE},
+    ],
+    ids=["timestamp", "message-id", "timestamp-header", "double-header"],
+)
+async def test_properties_that_the_client_cannot_read_or_write_stop_nobody(
+    start, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, properties: dict[str, bytes]
+) -> None:
+    service = await start().ready()
+    await gateway.add_cdrs(["good"])
+    with monkeypatch.context() as wire:
+        for kind in ("timestamp", "shortstr", "table"):
+            strict = encode.METHODS[kind]
+            wire.setitem(
+                encode.METHODS,
+                kind,
+                lambda value, strict=strict: value if isinstance(value, bytes) else strict(value),
+            )
+        await gateway.publish_raw("dlr.deliver_sm", b"rubbish", **properties)
+    await gateway.publish([GOOD])
+    await eventually(gateway.statuses, {"good": "delivered"})
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    assert service.events("RabbitMQ is away; trying again") == []
+    assert await service.stop() == 0
+
+
+async def test_classic_queue_gives_up_on_a_message_that_makes_us_fail(
+    start, gateway: Gateway
+) -> None:
+    """It does not count deliveries, so that a message could come again for ever."""
+    await gateway.database.execute(FAILING_TRIGGER)
+    await gateway.add_cdrs(["poison"])
+    service = await start(DLR_QUEUE_TYPE="classic").ready()
+    await gateway.publish([dlr("poison", "DELIVRD")])
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    assert len(service.events("unexpected error")) == 2
+    assert await service.stop() == 0

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import aio_pika
 import asyncpg
+from pamqp import commands as spec
 
 CAPTURE = Path(__file__).parent.parent / "data" / "jasmin-0.10.13.jsonl"
 ACCOUNT = UUID("6f2e4c1a-53f1-4b7e-9a55-0c8f8a3c1d01")
@@ -138,6 +139,16 @@ class Gateway:
             delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT,
         )
         await exchange.publish(message, item.routing_key, mandatory=False)
+
+    async def publish_raw(self, routing_key: str, body: bytes, **properties: Any) -> None:
+        """Publish with properties that only the wire format constrains."""
+        channel = await self._channel.get_underlay_channel()
+        await channel.basic_publish(
+            body,
+            exchange="messaging",
+            routing_key=routing_key,
+            properties=spec.Basic.Properties(**{"message_id": "raw"} | properties),
+        )
 
     async def statuses(self) -> dict[str, str]:
         """Return the status of every CDR by message id."""

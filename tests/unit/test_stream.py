@@ -144,7 +144,7 @@ async def test_a_bug_of_ours_is_dead_lettered_after_five_deliveries():
     story = Story([delivery(1, "a"), delivery(2, "b", 4)])
     story.failing["b"] = KeyError("bug")
     assert await tell(story) == ["commit a", "dead b", "ack 2"]
-    assert story.dead == {"b": "failed 5 times: KeyError: 'bug'"}
+    assert story.dead == {"b": "failed too often: KeyError: 'bug'"}
 
 
 async def test_nothing_is_acknowledged_when_the_dead_queue_does_not_take_it():

@@ -3,7 +3,7 @@
 -- after which a guessed id will do
 --
 -- Young events are looked at every time, old ones every eighth time: what has not come within a
--- minute is rarely worth asking for every second.
+-- minute is rarely worth asking for every second. What was taken and had to stay goes to the end.
 SELECT p.digest, p.message
 FROM billing_parked p
 WHERE p.stream = $1
@@ -31,6 +31,6 @@ WHERE p.stream = $1
       OR EXISTS (SELECT FROM accounts a WHERE a.jasmin_uid = p.uid)
       OR EXISTS (SELECT FROM accounts a WHERE a.id = p.account_id)
   )
-ORDER BY p.parked_at
+ORDER BY p.tried_at NULLS FIRST, p.parked_at
 LIMIT $2
 FOR UPDATE OF p SKIP LOCKED

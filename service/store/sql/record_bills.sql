@@ -1,13 +1,23 @@
--- Record each charge once, under its bill id; a better answer to the same charge replaces the
--- former one. Returns the bill ids that are new or better, which alone may have an effect.
--- $1 bid, $2 account_id, $3 message_id, $4 connector_id, $5 status, $6 status_rank, $7 amount
+-- Record each charge once, under its bill id. Of several answers to the same charge the best one
+-- by rank gives the status, and one that confirms it confirms it for good, in whatever order they
+-- come. Returns the bill ids that are new or changed by this.
+-- $1 bid, $2 account_id, $3 message_id, $4 connector_id, $5 status, $6 status_rank, $7 amount,
+-- $8 confirmed
 INSERT INTO billing_event AS e
-    (bid, account_id, message_id, connector_id, status, status_rank, amount)
+    (bid, account_id, message_id, connector_id, status, status_rank, amount, confirmed)
 SELECT *
 FROM unnest(
-    $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::numeric[]
+    $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::numeric[],
+    $8::boolean[]
 )
 ON CONFLICT (bid) DO UPDATE
-SET status = excluded.status, status_rank = excluded.status_rank
-WHERE e.status_rank < excluded.status_rank
+SET status = CASE
+        WHEN e.status_rank < excluded.status_rank THEN excluded.status ELSE e.status
+    END,
+    status_rank = greatest(e.status_rank, excluded.status_rank),
+    amount = CASE
+        WHEN excluded.confirmed AND NOT e.confirmed THEN excluded.amount ELSE e.amount
+    END,
+    confirmed = e.confirmed OR excluded.confirmed
+WHERE e.status_rank < excluded.status_rank OR (excluded.confirmed AND NOT e.confirmed)
 RETURNING e.bid

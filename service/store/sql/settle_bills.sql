@@ -1,10 +1,6 @@
--- Finalise the CDRs of confirmed charges, and move CDRs up to the status of their best charge.
--- One row a message, in key order, so that two workers lock them in the same order.
--- $1 message_id, $2 status, $3 status_rank, $4 error_code, $5 confirmed: the sum of the charges
--- that were confirmed, null where none was
---
--- Everything is compared with the row c itself: after waiting for another worker's lock,
--- PostgreSQL evaluates these expressions again on the row as that worker left it.
+-- Move CDRs up to the status of their best charge, and finalise those with a confirmed one.
+-- One row a message, in key order; lock_cdrs.sql holds them, so that all their charges are seen.
+-- $1 message_id, $2 status, $3 status_rank, $4 error_code
 UPDATE sms_cdr c
 SET status = CASE
         WHEN coalesce(c.status_rank, billing_status_rank(c.status)) < bill.status_rank
@@ -18,17 +14,18 @@ SET status = CASE
         coalesce(c.status_rank, billing_status_rank(c.status)), bill.status_rank
     ),
     finalized_at = CASE
-        WHEN bill.confirmed IS NULL THEN c.finalized_at
-        ELSE coalesce(c.finalized_at, now())
+        WHEN bill.confirmed IS NOT NULL THEN coalesce(c.finalized_at, now())
     END,
-    confirmed_amount = CASE
-        WHEN bill.confirmed IS NULL THEN c.confirmed_amount
-        ELSE coalesce(c.confirmed_amount, 0) + bill.confirmed
-    END
-FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::numeric[])
-    AS bill (message_id, status, status_rank, error_code, confirmed)
+    confirmed_amount = bill.confirmed
+FROM (
+    SELECT
+        b.*,
+        (
+            SELECT sum(e.amount)
+            FROM billing_event e
+            WHERE e.message_id = b.message_id AND e.confirmed
+        ) AS confirmed
+    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[])
+        AS b (message_id, status, status_rank, error_code)
+) AS bill
 WHERE c.message_id = bill.message_id
-  AND (
-      bill.confirmed IS NOT NULL
-      OR coalesce(c.status_rank, billing_status_rank(c.status)) < bill.status_rank
-  )

@@ -23,6 +23,7 @@ CREATE TABLE billing_event (
     status       text NOT NULL,
     status_rank  smallint NOT NULL,
     amount       numeric NOT NULL CHECK (amount >= 0),
+    confirmed    boolean NOT NULL,
     received_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX billing_event_message_id_idx ON billing_event (message_id);
@@ -51,6 +52,7 @@ CREATE TABLE billing_parked (
     account_id   uuid,
     message      json NOT NULL,
     parked_at    timestamptz NOT NULL DEFAULT now(),
+    tried_at     timestamptz,
     part_checked boolean NOT NULL DEFAULT false
 );
 CREATE INDEX billing_parked_parked_at_idx ON billing_parked (parked_at, stream);

@@ -1,0 +1,45 @@
+"""Lets a message pass whose properties pamqp cannot decode, so that it can be refused.
+
+To the AMQP library such a message is a broken connection; the broker would deliver it again on
+the next one, to every worker, for ever. RabbitMQ itself lets any of these through.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from pamqp import decode
+
+UNREADABLE: Final = "x-billing-unreadable-headers"
+_TIMESTAMP_BYTES: Final = 8
+
+_strict = dict(decode.METHODS)
+
+
+def install() -> None:
+    """Make this process's decoding of AMQP properties lenient; may be called again."""
+    decode.METHODS |= {"shortstr": _short_str, "table": _table, "timestamp": _timestamp}
+
+
+def _short_str(value: bytes) -> tuple[int, Any]:
+    """Decode a short string; octets that are no UTF-8 become escapes."""
+    length = value[0]
+    return length + 1, value[1 : length + 1].decode(errors="backslashreplace")
+
+
+def _table(value: bytes) -> tuple[int, Any]:
+    """Decode a header table; one that cannot be read becomes a single header that says so."""
+    try:
+        return _strict["table"](value)
+    except (ValueError, OverflowError, OSError, RecursionError) as error:
+        (length,) = struct.unpack_from(">I", value)
+        return length + 4, {UNREADABLE: f"{type(error).__name__}: {error}"}
+
+
+def _timestamp(value: bytes) -> tuple[int, Any]:
+    """Decode a timestamp; None where there is no such time."""
+    try:
+        return _strict["timestamp"](value)
+    except (ValueError, OverflowError, OSError):
+        return _TIMESTAMP_BYTES, None
