@@ -39,7 +39,7 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
             loop_initializer=uvloop.new_event_loop,
         )
         self.aio_process = aiomultiprocess.core.get_context().Process(
-            target=_run_to_exit_code, args=(self.unit,), name=f"worker-{number}"
+            target=_run_to_exit_code, args=(self.unit,), name=f"worker-{number}", daemon=True
         )
 
     def start(self) -> None:

@@ -15,18 +15,19 @@ import aiomultiprocess
 INTERVAL_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 5.0
 
-_BEAT, _CONSUMING, _WRITABLE = range(3)
+_BEAT, _CONSUMING, _WRITABLE, _HAS_CONSUMED = range(4)
 
 
 class Pulse:
-    """Three figures; it can be handed to a process that is being started."""
+    """Some figures; it can be handed to a process that is being started."""
 
     def __init__(self) -> None:
-        self._figures = aiomultiprocess.core.get_context().RawArray(ctypes.c_double, 3)
+        self._figures = aiomultiprocess.core.get_context().RawArray(ctypes.c_double, 4)
 
     def beat(self, *, consuming: bool, writable: bool) -> None:
         """Say that the loop runs, and whether it consumes and can write."""
         self._figures[_CONSUMING] = consuming
+        self._figures[_HAS_CONSUMED] = self.has_consumed or consuming
         self._figures[_WRITABLE] = writable
         self._figures[_BEAT] = time.monotonic()  # one clock for all processes of a host
 
@@ -34,6 +35,11 @@ class Pulse:
     def ready(self) -> bool:
         """Whether the worker was well within the last few seconds."""
         return self.fresh and bool(self._figures[_CONSUMING]) and bool(self._figures[_WRITABLE])
+
+    @property
+    def has_consumed(self) -> bool:
+        """Whether the worker has ever consumed."""
+        return bool(self._figures[_HAS_CONSUMED])
 
     @property
     def fresh(self) -> bool:

@@ -16,7 +16,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -29,10 +37,17 @@ ENV_PREFIX = "BILLING_"
 CONFIG_VARIABLE = "BILLING_CONFIG"
 DEFAULT_FILE = Path("config/billing.toml")
 DAY = 86_400.0
+TYPING_ERROR = 0.85  # how alike two names are for one to be meant by the other
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
 
 Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
 
@@ -154,7 +169,7 @@ class Parking(Section):
 
     ttl: Seconds = Field(DAY, description="seconds that an event waits before it is dead-lettered")
     guess_grace: Seconds = Field(
-        5, description="seconds before an unmatched receipt's id is also read in another base"
+        120, description="seconds before an unmatched receipt's id is also read in another base"
     )
     part_grace: Seconds = Field(
         600,
@@ -181,7 +196,9 @@ class Http(Section):
 class Log(Section):
     """What is said while running."""
 
-    level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, JSON elsewhere"
     )
@@ -323,17 +340,25 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 
 
 def _unknown_variables() -> list[str]:
-    """Name BILLING_* variables that no setting has: a typing error must not pass in silence."""
+    """Name BILLING_* variables that are nearly a setting's, or in one of its sections.
+
+    A typing error must not pass in silence; but others use the prefix too, Kubernetes for one,
+    which puts BILLING_SERVICE_HOST into every pod beside a Service named billing.
+    """
     known = {_variable(section, name) for section, name, _ in _fields()} | {CONFIG_VARIABLE}
-    return [
-        f"{variable}: no such setting{_nearest(variable.upper(), known)}"
-        for variable in sorted(os.environ)
-        if variable.upper().startswith(ENV_PREFIX) and variable not in known
-    ]
+    sections = tuple({_variable(section, "") for section, _, _ in _fields() if section})
+    problems = []
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if name.startswith(ENV_PREFIX) and variable not in known:
+            suggestion = _nearest(name, known)
+            if suggestion or name.startswith(sections):
+                problems.append(f"{variable}: no such setting{suggestion}")
+    return problems
 
 
 def _nearest(word: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=TYPING_ERROR)
     return f"; did you mean {close[0]}?" if close else ""
 
 

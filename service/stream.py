@@ -94,6 +94,10 @@ class Stream(Generic[E]):
                 arrivals.append(Arrival(delivery, self.decode(delivery.message)))
             except Refused as refusal:
                 refused.append(DeadLetter(delivery.message, str(refusal)))
+            except Exception as error:  # a bug, and the same again at the next delivery
+                self.report.failed(error, requeued=False)
+                reason = f"cannot be decoded: {describe(error)}"
+                refused.append(DeadLetter(delivery.message, reason))
         return arrivals, refused
 
     async def _write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # A worker that lived this long was well; its successor starts without delay.
 WELL_SECONDS = 60.0
-# For workers to come to their own end of shutdown_timeout before they are killed.
-GRACE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -39,6 +37,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._workers: dict[int, WorkerProcess] = {}
         self._exit = Exit.OK
+        self._has_consumed = False
 
     async def run(self) -> Exit:
         """Run until SIGTERM or SIGINT, or until a worker says that it can never start.
@@ -65,6 +64,11 @@ class Supervisor:
             for number in range(1, self._settings.workers + 1)
         }
 
+    def _has_run(self) -> bool:
+        """Whether any worker has ever consumed: what is refused after that may pass."""
+        alive = any(worker.pulse.has_consumed for worker in self._workers.values())
+        return alive or self._has_consumed
+
     def _on_signal(self, signum: signal.Signals) -> None:
         log.info("draining", signal=signum.name)
         self._stop.set()
@@ -88,20 +92,24 @@ class Supervisor:
         """
         started = time.monotonic()
         worker = WorkerProcess(self._settings, number)
-        worker.start()
+        try:
+            worker.start()
+        except OSError as error:  # no memory, no processes left
+            raise WorkerDied(str(error)) from error
         self._workers[number] = worker
         metrics.WORKERS.inc()
         log.info("worker started", worker=number, pid=worker.pid)
         code = await worker.ended()
         metrics.WORKERS.dec()
         del self._workers[number]
+        self._has_consumed |= worker.pulse.has_consumed
         metrics.forget_process(worker.pid or 0)
         if self._stop.is_set():
             # One that was terminated while it was still loading had nothing to drain.
             if code not in {Exit.OK, -signal.SIGTERM} and self._exit is Exit.OK:
                 log.error("worker did not drain", worker=number, exit_code=code)
                 self._exit = Exit.ABANDONED
-        elif code == Exit.CANNOT_START:
+        elif code == Exit.CANNOT_START and not self._has_run():
             log.critical("worker cannot start; see its last line above", worker=number)
             self._exit = Exit.CANNOT_START
             self._stop.set()
@@ -119,7 +127,7 @@ class Supervisor:
             worker.terminate()
         ends = [asyncio.create_task(worker.ended()) for worker in draining]
         if ends:
-            await asyncio.wait(ends, timeout=self._settings.shutdown_timeout + GRACE_SECONDS)
+            await asyncio.wait(ends, timeout=self._settings.shutdown_timeout)
         for worker in self._workers.values():
             log.error("worker killed: out of time to drain", worker=worker.number, pid=worker.pid)
             worker.kill()

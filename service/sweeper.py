@@ -1,15 +1,16 @@
 """Looks after what waits in the database: parked events, and rows that are kept for a time.
 
-Every worker runs one; in each round the first to take an advisory lock does the work for all
-workers on all hosts, and the others have at least seen that the database answers.
+Every worker runs one. Each step is a transaction of its own, done by whoever holds an advisory
+lock meanwhile; the others have at least seen that the database answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -76,23 +77,29 @@ class Sweeper:
         while True:
             try:
                 await self._sweep()
-                self.answered_at = time.monotonic()
             except (*OUTAGES, *BROKER_OUTAGES) as error:
+                self._is_busy = False
                 log.error("sweep failed; trying again", error=describe(error))
             await asyncio.sleep(0 if self._is_busy else INTERVAL_SECONDS)
 
     async def _sweep(self) -> None:
         self._is_busy = False
+        self._round += 1
+        await self._alone(self._link_parts)
+        for stream in self._streams:
+            await self._alone(partial(self._apply_ready, stream=stream))
+            await self._alone(partial(self._expire, stream=stream))
+        await self._alone(self._measure)
+        if time.monotonic() >= self._purge_at:
+            await self._alone(self._purge)
+
+    async def _alone(self, step: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do one step in a transaction, unless another sweeper is at it."""
         async with self._pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval(statement("lead_sweep")):
-                return
-            self._round += 1
-            await self._link_parts(connection)
-            for stream in self._streams:
-                await self._apply_ready(connection, stream)
-                await self._expire(connection, stream)
-            await self._measure(connection)
-            await self._purge(connection)
+            if await connection.fetchval(statement("lead_sweep")):
+                self.answered_at = time.monotonic()
+                await step(connection)
+        self.answered_at = time.monotonic()
 
     async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> None:
         """Apply events whose CDR, link and account have appeared, as if they came now."""
@@ -175,8 +182,6 @@ class Sweeper:
 
     async def _purge(self, connection: Connection) -> None:
         """Delete old rows a slice at a time; a full slice means that there is more."""
-        if time.monotonic() < self._purge_at:
-            return
         dlr = self._settings.dlr
         slices = [
             await connection.execute(

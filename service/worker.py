@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from contextlib import suppress
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
 # What is left of the shutdown time for closing connections.
 CLOSING_SECONDS = 2.0
-# A session that lasted this long was well; the next one is tried without delay.
+# A session that lasted this long was well; the next one is tried almost without delay.
 WELL_SECONDS = 30.0
+# So that not all workers come back to a broker in the same moment.
+JITTER_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -162,6 +165,7 @@ class Worker:
                         if time.monotonic() - started < WELL_SECONDS:
                             raise
                         log.error("session with RabbitMQ lost", error=str(error))
+                        await sleep(random.uniform(0, JITTER_SECONDS))  # noqa: S311
 
     async def _session(self, streams: list[Stream[Any]]) -> None:
         """Connect, declare, consume both streams; returns once they are drained.
@@ -219,7 +223,7 @@ class Worker:
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their end."""
+    """Cancel tasks and wait for their end, within reason."""
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.wait(tasks, timeout=CLOSING_SECONDS / 2)

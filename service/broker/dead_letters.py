@@ -30,7 +30,7 @@ HEADERS = "x-billing-headers"
 
 # Well below the smallest frame that a header must fit into.
 MAX_HEADER_BYTES = 32_768
-CONFIRM_SECONDS = 30
+CONFIRM_SECONDS = 10
 
 
 class DeadLetter(NamedTuple):

@@ -30,7 +30,7 @@ DELIVERY_COUNT = "x-delivery-count"
 TIMESTAMP_MS = "timestamp_in_ms"
 
 # How long a drain waits for the prefetch window to fill, and what counts as quiet.
-WINDOW_SECONDS = 5.0
+WINDOW_SECONDS = 2.0
 QUIET_SECONDS = 0.1
 
 
@@ -158,27 +158,14 @@ class Deliveries:
         await self._ack_through(held)
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        frame: Any = delivered.delivery
-        self._last_tag = frame.delivery_tag
+        try:
+            delivery = _delivery(delivered)
+        except Exception as error:  # else the next acknowledgement would cover what is lost here
+            self._batches.fail(error)
+            raise
+        self._batches.add(delivery)
+        self._last_tag = delivery.tag
         self._last_at = asyncio.get_running_loop().time()
-        properties = delivered.header.properties
-        headers: dict[str, Any] = properties.headers or {}
-        counted = headers.pop(DELIVERY_COUNT, None)
-        self._batches.add(
-            Delivery(
-                tag=frame.delivery_tag,
-                redelivered=frame.redelivered,
-                times_before=counted if isinstance(counted, int) else None,
-                message=Message(
-                    exchange=frame.exchange,
-                    routing_key=frame.routing_key,
-                    message_id=properties.message_id,
-                    headers=headers,
-                    body=delivered.body,
-                    published_at=_published_at(headers.get(TIMESTAMP_MS), properties.timestamp),
-                ),
-            )
-        )
 
     def _on_channel_closed(self, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
@@ -188,6 +175,26 @@ class Deliveries:
         self._batches.fail(
             SessionLost(f"{self._queue}: the broker cancelled the consumer (queue deleted?)")
         )
+
+
+def _delivery(delivered: DeliveredMessage) -> Delivery:
+    frame: Any = delivered.delivery
+    properties = delivered.header.properties
+    headers: dict[str, Any] = properties.headers or {}
+    counted = headers.pop(DELIVERY_COUNT, None)
+    return Delivery(
+        tag=frame.delivery_tag,
+        redelivered=frame.redelivered,
+        times_before=counted if isinstance(counted, int) else None,
+        message=Message(
+            exchange=frame.exchange,
+            routing_key=frame.routing_key,
+            message_id=properties.message_id,
+            headers=headers,
+            body=delivered.body,
+            published_at=_published_at(headers.get(TIMESTAMP_MS), properties.timestamp),
+        ),
+    )
 
 
 def _published_at(timestamp_ms: object, timestamp: Any) -> float | None:

@@ -98,7 +98,7 @@ async def test_index_is_made_only_where_none_serves(
     await connection.execute(GATEWAY_TABLES + index)
     run_migrate(stack, empty_database)
     found = await connection.fetchval(
-        "SELECT count(*) FROM pg_indexes WHERE indexname = 'sms_cdr_message_id_idx'"
+        "SELECT count(*) FROM pg_indexes WHERE indexname = 'billing_sms_cdr_message_id_idx'"
     )
     assert found == ours
 

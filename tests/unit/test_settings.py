@@ -162,11 +162,18 @@ def test_a_database_must_be_named(given):
         ("BILLING_DLR_BATCHSIZE", "; did you mean BILLING_DLR_BATCH_SIZE?"),
         ("BILLING_JASMIN_AMQP_PASWORD", "; did you mean BILLING_JASMIN_AMQP_PASSWORD?"),
         ("BILLING_WORKER", "; did you mean BILLING_WORKERS?"),
-        ("BILLING_QQQQQQQQQQQQQQQQQQQQQ", ""),
+        ("BILLING_DLR_QQQQQQQQQQQQQQQQQ", ""),
     ],
 )
 def test_an_unknown_variable_is_refused_with_a_suggestion(problems, variable, nearest):
     assert problems(**{variable: "1"}) == [f"{variable}: no such setting{nearest}"]
+
+
+@pytest.mark.parametrize(
+    "variable", ["BILLING_SERVICE_HOST", "BILLING_SERVICE_PORT", "BILLING_SERVICE_PORT_9108_TCP"]
+)
+def test_variables_that_kubernetes_adds_are_no_settings(given, variable):
+    load(given(**{"BILLING_DATABASE_URL": URL, variable: "tcp://10.0.0.1:9108"}))
 
 
 @pytest.mark.parametrize(

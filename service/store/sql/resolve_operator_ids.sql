@@ -14,8 +14,8 @@ LEFT JOIN sms_cdr c ON c.message_id = l.message_id
 WHERE NOT r.guessed OR coalesce(c.connector_id = r.connector_id, true)
 ORDER BY
     r.ord,
-    l.part,
     r.guessed,
+    l.part,
     coalesce(c.connector_id = r.connector_id, false) DESC,
     coalesce(c.status_rank, billing_status_rank(c.status)) >= 5,
     l.seq DESC

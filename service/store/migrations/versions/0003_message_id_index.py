@@ -25,4 +25,6 @@ def upgrade() -> None:
     if op.get_bind().exec_driver_sql(_USABLE_INDEX).scalar():
         return
     with op.get_context().autocommit_block():
+        # It blocks nobody while it waits for older transactions, so it may wait.
+        op.get_bind().exec_driver_sql("SET lock_timeout = 0")
         execute_sql("0003_message_id_index.sql")
