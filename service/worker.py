@@ -183,6 +183,7 @@ class Worker:
         ):
             await topology.declare(connection, sources)
             self._dead_letters = await DeadLetters.open(publishing)
+            lost: BaseException | None = None
             binding = asyncio.create_task(topology.keep_declared(connection, sources))
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -197,11 +198,14 @@ class Worker:
                     self._show()
                     log.info("consuming", queues=[stream.source.queue for stream in streams])
             except* OUTAGES as group:
-                raise SessionLost(str(group.exceptions[0])) from group.exceptions[0]
+                lost = group.exceptions[0]
             finally:
                 self._dead_letters = None
                 self._show()
                 await _end({binding})
+            # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
+            if lost is not None:
+                raise SessionLost(str(lost)) from lost
 
     async def _beat(self) -> None:
         """Show every second how this process is; notice if its supervisor is gone."""

@@ -57,7 +57,7 @@ def run_demo(options: Options) -> int:
     started = time.monotonic()
 
     def report(step: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {step}")
+        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {step}", soft_wrap=True)
 
     stack = Stack(_DIRECTORY)
     stack.start(report)

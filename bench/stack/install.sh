@@ -12,8 +12,20 @@ no_cluster=$clusters/zz-billing-service-install.conf
 own_policy=
 own_directory=
 
+# What `systemctl is-enabled` looks at; packages enable their services without systemd, too.
 enabled() {
-    command -v systemctl >/dev/null && systemctl --quiet is-enabled "$1" 2>/dev/null
+    for link in /etc/systemd/system/*.wants/"$1"; do
+        [ ! -L "$link" ] || return 0
+    done
+    return 1
+}
+
+disable() {
+    if command -v systemctl >/dev/null; then
+        systemctl --quiet disable "$1"
+    else
+        rm -f /etc/systemd/system/*.wants/"$1"
+    fi
 }
 
 clean_up() {
@@ -23,7 +35,7 @@ clean_up() {
     for service in $services; do
         case " $enabled_before " in
         *" $service "*) ;;
-        *) ! enabled "$service" || systemctl --quiet disable "$service" ;;
+        *) ! enabled "$service" || disable "$service" ;;
         esac
     done
 }

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bench.stack.errors import StackError
@@ -46,7 +47,7 @@ class PostgreSQL(Server):
     def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(directory)
         self._settings = dict(settings or {})
-        self._account = _account()
+        self._account: pwd.struct_passwd | None = None
 
     def dsn(self, database: str = "postgres") -> str:
         """The URL of a database, as libpq and asyncpg take it."""
@@ -58,6 +59,8 @@ class PostgreSQL(Server):
 
     def _prepare(self) -> None:
         super()._prepare()
+        # Not before now: installing PostgreSQL makes the user `postgres`.
+        self._account = _account(self._data)
         if self._account is None:
             return
         if not _reachable(self.directory, self._account):
@@ -131,10 +134,13 @@ class PostgreSQL(Server):
         return lines[0] == str(self._children[-1].pid) and lines[7:8] == ["ready   "]
 
 
-def _account() -> pwd.struct_passwd | None:
-    """The user to run as: None for the present one."""
+def _account(data: Path) -> pwd.struct_passwd | None:
+    """The user to run as, None for the present one. Root runs as the owner of the data there."""
     if os.geteuid() != 0:
         return None
+    if data.exists() and (owner := data.stat().st_uid) != 0:
+        with suppress(KeyError):
+            return pwd.getpwuid(owner)
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)

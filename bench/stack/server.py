@@ -144,7 +144,12 @@ class Server(ABC):
         return self._password_file.read_text()
 
     def _take_lock(self) -> None:
-        lock = (self.directory / "lock").open("a+")
+        try:
+            lock = (self.directory / "lock").open("a+")
+        except PermissionError:
+            raise StackError(
+                f"{self.directory} belongs to another user; run as that user, or remove it"
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

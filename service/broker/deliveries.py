@@ -30,7 +30,7 @@ DELIVERY_COUNT = "x-delivery-count"
 TIMESTAMP_MS = "timestamp_in_ms"
 
 # How long a drain waits for the prefetch window to fill, and what counts as quiet.
-WINDOW_SECONDS = 2.0
+WINDOW_SECONDS = 3.0
 QUIET_SECONDS = 0.1
 
 
@@ -142,20 +142,28 @@ class Deliveries:
 
         A quorum queue takes back what it has under way inside the broker when its consumer is
         cancelled, and delivers that again, marked as redelivered and counted as a failed
-        attempt, although it never reached us. So nothing is acknowledged for a moment: under
-        load the prefetch window fills, and then nothing is under way; without load it is quiet.
+        attempt, although it never reached us. So nothing is acknowledged for a moment: with a
+        backlog the prefetch window fills, and then nothing is under way; without one it is
+        quiet. Only in between, under a steady flow, a message or two may be caught.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + WINDOW_SECONDS
+        began = loop.time()
+        deadline = began + WINDOW_SECONDS
         self._held_ack = self._acknowledged
         while self.unacknowledged < self._settings.prefetch and loop.time() < deadline:
-            if loop.time() - self._last_at > QUIET_SECONDS:
+            # What the last acknowledgement made room for may still be coming.
+            quiet = loop.time() - max(self._last_at, began)
+            if quiet > QUIET_SECONDS and await self._is_queue_empty():
                 break
             await asyncio.sleep(QUIET_SECONDS / 20)
         if self._consumer_tag is not None:
             await self._channel.basic_cancel(self._consumer_tag)
         held, self._held_ack = self._held_ack, None
         await self._ack_through(held)
+
+    async def _is_queue_empty(self) -> bool:
+        declared = await self._channel.queue_declare(self._queue, passive=True)
+        return not declared.message_count
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         try:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from bench.stack import Stack
+from bench.stack import Stack, StackError
 from tests.support.gateway import Gateway
 from tests.support.service import Service, run_to_end
 
@@ -28,7 +28,10 @@ def stack() -> Iterator[Stack]:
     directory.chmod(0o755)
     stack = Stack(directory)
     try:
-        stack.start(print)
+        try:
+            stack.start(print)
+        except StackError as error:  # said once, rather than by each test
+            pytest.exit(f"make test: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
         yield stack
     finally:
         stack.stop()

@@ -14,7 +14,7 @@ from service.events.statuses import status_of
 from ..samples import BILL, DLR, bill_json, bill_json_amount, changed, dlr_json, without
 
 UTC_ZONE = ZoneInfo("UTC")
-DEEP = 5000
+DEEP = 10_500  # more than any Python lets C code recurse
 
 
 def dlr(body):
