@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from service import __version__
+from service.config import ConfigError, effective, find_file, load
 from service.exits import CannotStart, Exit
-from service.settings import ConfigError, Settings, effective, find_file, load
+from service.settings import Settings
 
 EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse

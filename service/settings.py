@@ -1,18 +1,12 @@
-"""Settings: the only reader of the TOML file and of the environment.
+"""The settings: what there is to set, its defaults, and what goes together.
 
-Every setting has a section and a name: ``dlr.batch_size`` in the file's table ``[dlr]`` is
-``BILLING_DLR_BATCH_SIZE`` in the environment, which wins over the file. The whole is validated
-at once, across fields, so that what cannot work is refused before anything is started.
+``service.config`` reads them.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -22,22 +16,16 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 ENV_PREFIX = "BILLING_"
-CONFIG_VARIABLE = "BILLING_CONFIG"
-DEFAULT_FILE = Path("config/billing.toml")
 DAY = 86_400.0
-TYPING_ERROR = 0.85  # how alike two names are for one to be meant by the other
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
 
@@ -50,14 +38,6 @@ def _upper(value: object) -> object:
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
-
-
-class ConfigError(Exception):
-    """The settings cannot work; ``problems`` says why, one readable line each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 class Section(BaseModel):
@@ -91,7 +71,7 @@ class Database(Section):
 
     @model_validator(mode="after")
     def _is_postgresql(self) -> Database:
-        if not _is_postgresql_url(self.url.get_secret_value()):
+        if not is_postgresql_url(self.url.get_secret_value()):
             raise ValueError(
                 "url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with any of "
                 "/ : @ ? # [ ] % in user or password written as %2F %3A %40 %3F %23 %5B %5D %25"
@@ -205,7 +185,7 @@ class Log(Section):
 
 
 class Settings(BaseSettings):
-    """All settings, validated. Build it with :func:`load`."""
+    """All settings, validated. Build it with :func:`service.config.load`."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -245,156 +225,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-class Effective(NamedTuple):
-    """One setting as it will be used, for ``check-config``."""
-
-    name: str
-    value: str
-    variable: str
-    origin: Literal["environment", "file", "default"]
-    description: str
-
-
-def find_file(path: Path | None) -> Path | None:
-    """Return the file to read: ``path``, else $BILLING_CONFIG, else config/billing.toml if there.
-
-    Raises:
-        ConfigError: a file was named and does not exist.
-    """
-    named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
-    if named is None:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    try:
-        named.stat()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError([f"{named}: {reason}; give a file with --config"]) from error
-    return named
-
-
-def load(path: Path | None = None) -> Settings:
-    """Read and validate everything.
-
-    Raises:
-        ConfigError: something cannot work; all that is known to be wrong is listed.
-    """
-    values = _read_toml(find_file(path))
-    problems = _unknown_variables()
-    try:
-        settings = Settings(**values)
-    except SettingsError as error:
-        raise ConfigError([*problems, str(error)]) from error
-    except ValidationError as error:
-        problems += filter(None, map(_explain, error.errors()))
-    if problems:
-        raise ConfigError(problems)
-    return settings
-
-
-def effective(settings: Settings, path: Path | None = None) -> Iterator[Effective]:
-    """Yield every setting with its value (secrets masked) and where it came from."""
-    values = _read_toml(find_file(path))
-    for section, name, field in _fields():
-        holder = getattr(settings, section) if section else settings
-        in_file = values.get(section, {}) if section else values
-        variable = _variable(section, name)
-        yield Effective(
-            name=f"{section}.{name}" if section else name,
-            value=_shown(getattr(holder, name)),
-            variable=variable,
-            origin="environment"
-            if variable in os.environ
-            else "file"
-            if name in in_file
-            else "default",
-            description=field.description or "",
-        )
-
-
-def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (section or "", name, field) for every setting."""
-    for name, field in Settings.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            for inner, inner_field in kind.model_fields.items():
-                yield name, inner, inner_field
-        else:
-            yield "", name, field
-
-
-def _variable(section: str, name: str) -> str:
-    return ENV_PREFIX + (f"{section}_{name}" if section else name).upper()
-
-
-def _read_toml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 text: {error.reason}"]) from error
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
-
-
-def _unknown_variables() -> list[str]:
-    """Name BILLING_* variables that are nearly a setting's, or in one of its sections.
-
-    A typing error must not pass in silence; but others use the prefix too, Kubernetes for one,
-    which puts BILLING_SERVICE_HOST into every pod beside a Service named billing.
-    """
-    known = {_variable(section, name) for section, name, _ in _fields()} | {CONFIG_VARIABLE}
-    sections = tuple({_variable(section, "") for section, _, _ in _fields() if section})
-    problems = []
-    for variable in sorted(os.environ):
-        name = variable.upper()
-        if name.startswith(ENV_PREFIX) and variable not in known:
-            suggestion = _nearest(name, known)
-            if suggestion or name.startswith(sections):
-                problems.append(f"{variable}: no such setting{suggestion}")
-    return problems
-
-
-def _nearest(word: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=TYPING_ERROR)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _explain(item: Mapping[str, Any]) -> str | None:
-    """Turn one of pydantic's errors into a line that names the setting and its variable."""
-    location = [str(part) for part in item["loc"]]
-    if item["type"] == "missing" and location == ["database"]:
-        location.append("url")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if len(location) == 1 and ": " in message:  # a check across the fields of a section
-        name, _, rest = message.partition(": ")
-        return f"{location[0]}.{name} ({_variable(location[0], name)}): {rest}"
-    name = ".".join(location)
-    variable = ENV_PREFIX + "_".join(location).upper()
-    if item["type"] == "extra_forbidden":
-        if variable in os.environ:
-            return None  # _unknown_variables has named it
-        known = {f"{s}.{n}" if s else n for s, n, _ in _fields()}
-        return f"{name} ({variable}): no such setting{_nearest(name, known)}"
-    if item["type"] == "missing":
-        return f"{name} ({variable}) is not set: {_description(location)}"
-    # What was given for a whole section, or for a secret, is not repeated.
-    plain = len(location) == 2 or not isinstance(item["input"], dict | str)
-    secret = "password" in name or "url" in name
-    given = f", not {item['input']!r}" if plain and not secret else ""
-    return f"{name} ({variable}): {message[0].lower()}{message[1:]}{given}"
-
-
-def _description(location: list[str]) -> str:
-    for section, name, field in _fields():
-        if location == ([section, name] if section else [name]):
-            return field.description or ""
-    return ""
-
-
-def _is_postgresql_url(text: str) -> bool:
+def is_postgresql_url(text: str) -> bool:
     """Whether a URL names a server and a database, and hides no password in the wrong place."""
     try:
         parts = urlsplit(text)
@@ -407,20 +238,3 @@ def _is_postgresql_url(text: str) -> bool:
         )
     except ValueError:
         return False
-
-
-def _shown(value: object) -> str:
-    """Show a value as TOML would write it, without its secrets."""
-    if isinstance(value, SecretStr):
-        if not _is_postgresql_url(value.get_secret_value()):
-            return '"********"'
-        parts = urlsplit(value.get_secret_value())
-        host = parts.netloc.rpartition("@")[2]
-        user = parts.username or ""
-        shown = parts._replace(netloc=f"{user}:********@{host}" if parts.password else parts.netloc)
-        return f'"{shown._replace(query="").geturl()}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.15g}"
-    return f'"{value}"' if isinstance(value, str) else str(value)

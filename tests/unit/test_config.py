@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service import settings
-from service.settings import ConfigError, effective, load
+from service import config
+from service.config import ConfigError, effective, load
 
 from .samples import ROOT
 
@@ -89,15 +89,15 @@ def test_the_specifications_variables_are_known(given):
 
 def test_the_file_is_the_one_named_else_the_variables_else_the_usual_one(given, monkeypatch):
     usual = Path("config/billing.toml")
-    assert settings.find_file(None) is None
+    assert config.find_file(None) is None
     usual.parent.mkdir()
     usual.write_text("workers = 1")
-    assert settings.find_file(None) == usual
+    assert config.find_file(None) == usual
     named, other = given("workers = 2"), Path("other.toml")
     monkeypatch.setenv("BILLING_CONFIG", str(named))
-    assert settings.find_file(None) == named
+    assert config.find_file(None) == named
     other.write_text("workers = 3")
-    assert settings.find_file(other) == other
+    assert config.find_file(other) == other
     monkeypatch.setenv("BILLING_DATABASE_URL", URL)
     assert (load().workers, load(other).workers) == (2, 3)
 
