@@ -189,3 +189,22 @@ async def test_receipt_further_away_than_the_parts_is_of_another_message(
     parked = await gateway.database.fetchval("SELECT operator_ids[1] FROM billing_parked")
     assert parked == "1FE"
     assert await service.stop() == 0
+
+
+async def test_events_that_have_to_stay_do_not_hold_up_the_others(start, gateway: Gateway) -> None:
+    """Their link leads to two messages: one that is final, and a newer one without a CDR."""
+    service = await start().ready()
+    final, newer, late = str(uuid4()), str(uuid4()), str(uuid4())
+    await gateway.add_cdrs([final])
+    for number, step in enumerate([answer(final, "AA"), receipt("AA"), answer(newer, "AA")], 1):
+        await gateway.publish([step])
+        await eventually(service.consumed, number)
+    stuck = [receipt("AA", dlr_text=f"{number}") for number in range(1_200)]
+    await gateway.publish([*stuck, dlr(late, "EXPIRED")])
+    await eventually(lambda: gateway.count("billing_parked"), len(stuck) + 2)
+    await gateway.add_cdrs([late])
+    await eventually(gateway.statuses, {final: "delivered", late: "expired"})
+    await gateway.add_cdrs([newer])
+    await eventually(lambda: gateway.count("billing_parked"), 0)
+    assert (await gateway.statuses())[newer] == "delivered"
+    assert await service.stop() == 0

@@ -14,6 +14,7 @@ import aio_pika
 import pytest
 
 from bench.stack import Stack
+from bench.stack.process import free_port
 from service.broker.topology import DLR, queue_arguments
 from tests.support.gateway import Gateway, dlr
 from tests.support.service import Service, eventually
@@ -220,8 +221,7 @@ class Door:
 
     @classmethod
     async def at(cls, target: int) -> Door:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            return cls(target, free.getsockname()[1])
+        return cls(target, free_port())
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._lead, "127.0.0.1", self.port)

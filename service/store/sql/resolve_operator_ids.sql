@@ -3,9 +3,9 @@
 -- another base, $4 connector_id: where it came in
 --
 -- An id as given beats a guess, and a guess must not lead to another connector. Ids collide
--- between connectors and are used again: the receipt's own connector first, then a message that
--- is not final, then the newest. A link that was only inferred for a part of a long message
--- comes last.
+-- between connectors and are used again: not another connector's first, then a message that is
+-- not final, then the newest; one whose CDR is yet to come may be on any connector and is not
+-- final. A link that was only inferred for a part of a long message comes last.
 SELECT DISTINCT ON (r.ord) r.ord, l.message_id, l.part
 FROM unnest($1::int[], $2::text[], $3::boolean[], $4::text[])
     AS r (ord, smpp_msgid, guessed, connector_id)
@@ -16,6 +16,6 @@ ORDER BY
     r.ord,
     r.guessed,
     l.part,
-    coalesce(c.connector_id = r.connector_id, false) DESC,
+    coalesce(c.connector_id = r.connector_id, true) DESC,
     coalesce(c.status_rank, billing_status_rank(c.status)) >= 5,
     l.seq DESC
