@@ -13,6 +13,7 @@ from pamqp import decode
 
 UNREADABLE: Final = "x-billing-unreadable-headers"
 _TIMESTAMP_BYTES: Final = 8
+_SHORT_STRING_BYTES: Final = 255
 
 _strict = dict(decode.METHODS)
 
@@ -23,9 +24,14 @@ def install() -> None:
 
 
 def _short_str(value: bytes) -> tuple[int, Any]:
-    """Decode a short string; octets that are no UTF-8 become escapes."""
+    """Decode a short string; octets that are no UTF-8 become escapes, as many as fit one again."""
     length = value[0]
-    return length + 1, value[1 : length + 1].decode(errors="backslashreplace")
+    octets = value[1 : length + 1]
+    try:
+        return length + 1, octets.decode()
+    except UnicodeDecodeError:
+        escaped = octets.decode(errors="backslashreplace").encode()
+        return length + 1, escaped[:_SHORT_STRING_BYTES].decode(errors="ignore")
 
 
 def _table(value: bytes) -> tuple[int, Any]:

@@ -172,10 +172,11 @@ HUGE = b"\x01xd" + struct.pack(">d", 1e300)
     [
         {"timestamp": b"\xff" * 8},
         {"message_id": b"\x02\xff\xfe"},
+        {"message_id": b"\xff" + b"\xfe" * 255},
         {"headers": struct.pack(">I", len(NEVER)) + NEVER},
         {"headers": struct.pack(">I", len(HUGE)) + HUGE},
     ],
-    ids=["timestamp", "message-id", "timestamp-header", "double-header"],
+    ids=["timestamp", "message-id", "long-message-id", "timestamp-header", "double-header"],
 )
 async def test_properties_that_the_client_cannot_read_or_write_stop_nobody(
     start, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, properties: dict[str, bytes]
