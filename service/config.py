@@ -186,15 +186,25 @@ def _description(location: list[str]) -> str:
 def _shown(value: object) -> str:
     """Show a value as TOML would write it, without its secrets."""
     if isinstance(value, SecretStr):
-        if not is_postgresql_url(value.get_secret_value()):
-            return '"********"'
-        parts = urlsplit(value.get_secret_value())
-        host = parts.netloc.rpartition("@")[2]
-        user = parts.username or ""
-        shown = parts._replace(netloc=f"{user}:********@{host}" if parts.password else parts.netloc)
-        return f'"{shown._replace(query="").geturl()}"'
+        return f'"{_masked(value.get_secret_value())}"'
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict):
+        inner = ", ".join(f'"{name}" = {_shown(rule)}' for name, rule in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, float):
         return f"{value:.15g}"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _masked(secret: str) -> str:
+    """Hide a secret, but of a URL only its password and parameters."""
+    if not is_postgresql_url(secret):
+        return "********"
+    parts = urlsplit(secret)
+    host = parts.netloc.rpartition("@")[2]
+    user = parts.username or ""
+    shown = parts._replace(netloc=f"{user}:********@{host}" if parts.password else parts.netloc)
+    return shown._replace(query="").geturl()

@@ -38,6 +38,7 @@ def patiently(
     sleep: Sleep = asyncio.sleep,
     *,
     unless: tuple[type[BaseException], ...] = (),
+    longest: float = LIMIT_SECONDS,
 ) -> tenacity.AsyncRetrying:
     """Return attempts without end: ``async for attempt in patiently(…): with attempt: …``.
 
@@ -46,6 +47,7 @@ def patiently(
         errors: these are waited out; anything else goes up at once.
         sleep: waits that many seconds.
         unless: of ``errors``, those that go up at once all the same.
+        longest: seconds between two attempts at most.
     """
 
     def is_passing(error: BaseException) -> bool:
@@ -56,14 +58,14 @@ def patiently(
         delay = state.next_action.sleep if state.next_action else 0.0
         log.error(
             f"{what}; trying again",
-            error=str(error) or type(error).__name__,
+            error=str(error).partition("\n")[0] or type(error).__name__,
             attempt=state.attempt_number,
             delay_s=round(delay, 2),
         )
 
     return tenacity.AsyncRetrying(
         sleep=sleep,
-        wait=tenacity.wait_random_exponential(multiplier=FIRST_SECONDS, max=LIMIT_SECONDS)
+        wait=tenacity.wait_random_exponential(multiplier=FIRST_SECONDS, max=longest)
         + tenacity.wait_random(0, FIRST_SECONDS),
         retry=tenacity.retry_if_exception(is_passing),
         before_sleep=tell,

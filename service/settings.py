@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -28,6 +29,7 @@ ENV_PREFIX = "BILLING_"
 DAY = 86_400.0
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
+LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
 Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
 
@@ -38,6 +40,8 @@ def _upper(value: object) -> object:
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
+ChargeMode = Literal["confirm", "debit"]
+FinalFailure = Literal["rejected", "expired", "failed"]
 
 
 class Section(BaseModel):
@@ -67,6 +71,11 @@ class Database(Section):
     )
     command_timeout: Seconds = Field(
         60, description="seconds after which an unanswered statement counts as an outage"
+    )
+    hold_limit: Seconds = Field(
+        600,
+        le=LONGEST_HOLD,
+        description="seconds that a batch is held in an outage before it goes back to the broker",
     )
 
     @model_validator(mode="after")
@@ -142,6 +151,32 @@ class Bill(Stream):
     prefetch: int = Field(
         1000, ge=1, le=MAX_CLASSIC_PREFETCH, description="unacknowledged messages for each worker"
     )
+    charge_mode: ChargeMode = Field(
+        "confirm", description="confirm: the gateway has debited already; debit: debit here"
+    )
+
+
+class Refund(Section):
+    """What is paid back for messages that were charged and did not arrive."""
+
+    submissions: bool = Field(
+        True, description="refund messages whose submission the operator refused"
+    )
+    settle: Seconds = Field(
+        900, description="seconds without anything better after which a retried error is refunded"
+    )
+    receipts: tuple[FinalFailure, ...] = Field(
+        (), description="final receipts that refund too: any of rejected, expired, failed"
+    )
+    by_account: dict[UUID, tuple[FinalFailure, ...]] = Field(
+        {}, description="instead of receipts, for these accounts (their UUIDs)"
+    )
+    by_connector: dict[str, tuple[FinalFailure, ...]] = Field(
+        {}, description="instead of receipts, for these connectors; an account's rule wins"
+    )
+    after_delivery: Literal["keep", "reverse"] = Field(
+        "keep", description="what becomes of a refund when the message is delivered after all"
+    )
 
 
 class Parking(Section):
@@ -208,6 +243,7 @@ class Settings(BaseSettings):
     database: Database
     dlr: Dlr = Field(default_factory=Dlr)
     bill: Bill = Field(default_factory=Bill)
+    refund: Refund = Field(default_factory=Refund)
     parking: Parking = Field(default_factory=Parking)
     http: Http = Field(default_factory=Http)
     log: Log = Field(default_factory=Log)

@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from service import retry
 from service.batcher import Batch
 from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.deliveries import Deliveries, Delivery
+from service.broker.errors import HeldTooLong
 from service.events.message import Message
 from service.events.records import BillEvent, DlrEvent, Refused
 from service.ops import metrics
 from service.ops.report import Report
-from service.store.batches import Arrival, Batches, Writer
-from service.store.errors import DATA_ERRORS, OUTAGES, describe
+from service.store.batches import Arrival, Batches
+from service.store.errors import DATA_ERRORS, describe
 from service.store.outcomes import Outcome
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from service.broker.topology import Source
     from service.settings import Stream as StreamSettings
 
@@ -39,16 +37,17 @@ class Stream(Generic[E]):
         source: Source,
         settings: StreamSettings,
         decode: Callable[[Message], E],
-        writer: Writer[E],
-        pool: asyncpg.Pool,
+        batches: Batches[E],
+        hold_limit: float,
     ) -> None:
-        self.name = writer.stream
+        self.name = batches.writer.stream
         self.source = source
         self.settings = settings
         self.decode = decode
-        self.writer = writer
+        self.writer = batches.writer
         self.report = Report(self.name)
-        self._batches = Batches(pool, writer)
+        self._batches = batches
+        self._hold_limit = hold_limit
         self._unacknowledged = metrics.UNACKNOWLEDGED.labels(self.name)
 
     async def run(
@@ -77,10 +76,16 @@ class Stream(Generic[E]):
         started = time.perf_counter()
         arrivals, refused = self._decode_all(batch.items)
         decoded = time.perf_counter()
-        results = await self._write(arrivals)
-        committed = time.perf_counter()
-        requeued = self._judge(arrivals, results, refused)
-        await dead_letters.publish(self.name, self.source, refused)
+        try:
+            async with asyncio.timeout(self._hold_limit) as held:
+                results = await self._batches.write(arrivals)
+                committed = time.perf_counter()
+                requeued = self._judge(arrivals, results, refused)
+                await dead_letters.publish(self.name, self.source, refused)
+        except TimeoutError as error:
+            if not held.expired():
+                raise
+            raise HeldTooLong(self.source.queue, self._hold_limit) from error
         await deliveries.settle(batch, requeued)
         self.report.dead(refused)
         counts = self.report.events([arrival.event for arrival in arrivals], results)
@@ -99,13 +104,6 @@ class Stream(Generic[E]):
                 reason = f"cannot be decoded: {describe(error)}"
                 refused.append(DeadLetter(delivery.message, reason))
         return arrivals, refused
-
-    async def _write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:
-        """Commit, holding the batch for as long as the database is away."""
-        async for attempt in retry.patiently("PostgreSQL is away", OUTAGES):
-            with attempt:
-                results = await self._batches.write(arrivals)
-        return results
 
     def _judge(
         self,

@@ -1,4 +1,4 @@
-"""Looks after what waits in the database: parked events, and rows that are kept for a time.
+"""Looks after what waits in the database: parked events, refunds, rows that are kept for a time.
 
 Every worker runs one. Each step is a transaction of its own, done by whoever holds an advisory
 lock meanwhile; the others have at least seen that the database answers.
@@ -21,7 +21,7 @@ from service.events.fields import following_ids
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused
 from service.ops import metrics
 from service.store import parking
-from service.store.batches import isolating
+from service.store.batches import count_money, isolating
 from service.store.errors import DATA_ERRORS, OUTAGES, describe
 from service.store.outcomes import Outcome
 from service.store.sql import statement
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from service.settings import Settings
+    from service.store.money import Money
     from service.store.parking import Parked
     from service.store.pool import Connection
     from service.stream import Stream
@@ -52,6 +53,7 @@ class Sweeper:
         pool: connections to the database.
         settings: times to wait and to keep.
         streams: whose events it looks after.
+        money: books the refunds whose time has come.
         dead_letters: gives the way to the dead queues, or None while the broker is away.
     """
 
@@ -60,11 +62,13 @@ class Sweeper:
         pool: asyncpg.Pool,
         settings: Settings,
         streams: Sequence[Stream[Any]],
+        money: Money,
         dead_letters: Callable[[], DeadLetters | None],
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._streams = streams
+        self._money = money
         self._dead_letters = dead_letters
         self._round = 0
         self._is_busy = False
@@ -89,6 +93,7 @@ class Sweeper:
         for stream in self._streams:
             await self._alone(partial(self._apply_ready, stream=stream))
             await self._alone(partial(self._expire, stream=stream))
+        await self._alone(self._refund)
         await self._alone(self._measure)
         if time.monotonic() >= self._purge_at:
             await self._alone(self._purge)
@@ -106,7 +111,9 @@ class Sweeper:
 
         async def apply(part: Sequence[DlrEvent | BillEvent]) -> list[Outcome]:
             async with connection.transaction():  # a savepoint, in case one of them is at fault
-                return await stream.writer.apply(connection, part, guess=True)
+                effects = await stream.writer.apply(connection, part, guess=True)
+            count_money(effects.moved)
+            return effects.outcomes
 
         grace = self._settings.parking.guess_grace
         eighth = self._round % EIGHTHS
@@ -145,6 +152,14 @@ class Sweeper:
         reason = f"nothing it belongs to appeared within {ttl:g} s"
         await self._bury(connection, stream, [(parked, reason) for parked in expired])
 
+    async def _refund(self, connection: Connection) -> None:
+        """Book the refunds whose time, or whose account's balance, has come."""
+        moved = await self._money.settle_due(connection, LIMIT)
+        if moved:
+            count_money(moved)
+            log.info("due refunds settled", **moved)
+            self._is_busy |= moved.total() == LIMIT
+
     async def _bury(
         self,
         connection: Connection,
@@ -179,6 +194,9 @@ class Sweeper:
             parked, oldest = measured.get(stream.name, (0, 0.0))
             metrics.PARKED.labels(stream.name).set(parked)
             metrics.PARKED_OLDEST_SECONDS.labels(stream.name).set(oldest)
+        ((waiting, oldest),) = await connection.fetch(statement("measure_refunds"))
+        metrics.REFUNDS_WAITING.set(waiting)
+        metrics.REFUNDS_OLDEST_SECONDS.set(oldest)
 
     async def _purge(self, connection: Connection) -> None:
         """Delete old rows a slice at a time; a full slice means that there is more."""

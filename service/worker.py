@@ -19,14 +19,20 @@ from service.broker.connection import connect
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, SessionLost
+from service.broker.watchdog import watch
 from service.events.decode import BillDecoder, DlrDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
 from service.ops import metrics
+from service.store.batches import Batches
 from service.store.bill_writer import BillWriter
+from service.store.circuit import Circuit, State
 from service.store.dlr_writer import DlrWriter
 from service.store.errors import OUTAGES as DATABASE_OUTAGES
+from service.store.money import Money
 from service.store.pool import open_pool
+from service.store.refund_policy import RefundPolicy
+from service.store.sql import statement
 from service.stream import Stream
 from service.sweeper import Sweeper
 
@@ -81,6 +87,7 @@ class Worker:
         self._name = name
         self._life = life
         self._supervisor = supervisor
+        self._circuit = Circuit()
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
         self._has_consumed = False
@@ -102,10 +109,16 @@ class Worker:
             await _end({beating})
 
     async def _work(self, pool: asyncpg.Pool, beating: asyncio.Task[None]) -> Exit:
-        streams = self._streams(pool)
-        self._sweeper = Sweeper(pool, self._settings, streams, lambda: self._dead_letters)
+        refunds, bill = self._settings.refund, self._settings.bill
+        money = Money(
+            RefundPolicy(refunds),
+            debits=bill.charge_mode == "debit",
+            patience=self._settings.parking.ttl,
+        )
+        streams = self._streams(pool, money)
+        self._sweeper = Sweeper(pool, self._settings, streams, money, lambda: self._dead_letters)
         sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
-        consuming = asyncio.create_task(self._consume(streams), name="consumer")
+        consuming = asyncio.create_task(self._consume(streams, pool), name="consumer")
         try:
             return await self._watch(consuming, {beating, sweeping})
         finally:
@@ -114,18 +127,25 @@ class Worker:
                 await asyncio.wait_for(pool.close(), CLOSING_SECONDS / 2)
             pool.terminate()
 
-    def _streams(self, pool: asyncpg.Pool) -> list[Stream[Any]]:
+    def _streams(self, pool: asyncpg.Pool, money: Money) -> list[Stream[Any]]:
         dlr, bill = self._settings.dlr, self._settings.bill
+        hold_limit = self._settings.database.hold_limit
         zone = ZoneInfo(dlr.timezone)
         return [
             Stream(
                 topology.DLR,
                 dlr,
                 DlrDecoder(zone, dlr.max_body_bytes),
-                DlrWriter(receipt_log=dlr.receipt_log),
-                pool,
+                Batches(pool, DlrWriter(money, receipt_log=dlr.receipt_log), self._circuit),
+                hold_limit,
             ),
-            Stream(topology.BILL, bill, BillDecoder(bill.max_body_bytes), BillWriter(), pool),
+            Stream(
+                topology.BILL,
+                bill,
+                BillDecoder(bill.max_body_bytes),
+                Batches(pool, BillWriter(money), self._circuit),
+                hold_limit,
+            ),
         ]
 
     async def _watch(
@@ -146,8 +166,10 @@ class Worker:
         log.warning("out of time to drain; what is not acknowledged goes back to the broker")
         return Exit.ABANDONED
 
-    async def _consume(self, streams: list[Stream[Any]]) -> None:
+    async def _consume(self, streams: list[Stream[Any]], pool: asyncpg.Pool) -> None:
         """Keep a session with the broker, one after another, until told to stop.
+
+        None is begun while the database is away: what came could only be given back again.
 
         Raises:
             CannotStart: the broker refuses the very first session; later on, refusals are
@@ -158,6 +180,7 @@ class Worker:
             passing = (*OUTAGES, CannotStart) if self._has_consumed else OUTAGES
             async for attempt in retry.patiently("RabbitMQ is away", passing, sleep):
                 with attempt:
+                    await self._circuit.run(lambda: pool.execute(statement("ping")), sleep)
                     started = time.monotonic()
                     try:
                         await self._session(streams)
@@ -184,25 +207,33 @@ class Worker:
             await topology.declare(connection, sources)
             self._dead_letters = await DeadLetters.open(publishing)
             lost: BaseException | None = None
-            binding = asyncio.create_task(topology.keep_declared(connection, sources))
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    for stream in streams:
-                        deliveries = await Deliveries.open(
+                    consumers = {
+                        stream: await Deliveries.open(
                             connection, stream.source.queue, stream.settings
                         )
+                        for stream in streams
+                    }
+                    watching = tasks.create_task(
+                        watch(connection, sources, list(consumers.values())), name="watchdog"
+                    )
+                    consuming = [
                         tasks.create_task(
                             stream.run(deliveries, self._dead_letters, self.stop), name=stream.name
                         )
+                        for stream, deliveries in consumers.items()
+                    ]
                     self._has_consumed = True
                     self._show()
                     log.info("consuming", queues=[stream.source.queue for stream in streams])
+                    await asyncio.wait(consuming)
+                    watching.cancel()
             except* OUTAGES as group:
                 lost = group.exceptions[0]
             finally:
                 self._dead_letters = None
                 self._show()
-                await _end({binding})
             # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
             if lost is not None:
                 raise SessionLost(str(lost)) from lost
@@ -220,7 +251,8 @@ class Worker:
         """Tell the supervisor, and the metrics, whether this process consumes and can write."""
         consuming = self._dead_letters is not None
         answered = self._sweeper.answered_at if self._sweeper else float("-inf")
-        writable = time.monotonic() - answered < pulse.STALE_SECONDS
+        answers = time.monotonic() - answered < pulse.STALE_SECONDS
+        writable = answers and self._circuit.state is State.CLOSED
         self._life.beat(consuming=consuming, writable=writable)
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)

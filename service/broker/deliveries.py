@@ -54,12 +54,13 @@ class Deliveries:
 
     def __init__(self, channel: AbstractChannel, queue: str, settings: Stream) -> None:
         self._channel = channel
-        self._queue = queue
+        self.queue = queue
         self._settings = settings
         self._consumer_tag: str | None = None
         self._last_tag = 0
         self._last_at = 0.0
         self._acknowledged = 0
+        self._received_when_watched = -1
         self._held_ack: int | None = None
         self._batches: Batcher[Delivery] = Batcher(settings.batch_size, settings.flush_ms / 1000)
 
@@ -78,7 +79,7 @@ class Deliveries:
         self._channel.closing.add_done_callback(self._on_channel_closed)
         self._channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         await self._channel.basic_qos(prefetch_count=self._settings.prefetch)
-        ok = await self._channel.basic_consume(self._queue, self._on_message)
+        ok = await self._channel.basic_consume(self.queue, self._on_message)
         self._consumer_tag = ok.consumer_tag
 
     @property
@@ -90,6 +91,16 @@ class Deliveries:
     def unacknowledged(self) -> int:
         """Messages that the broker counts on this consumer."""
         return self._last_tag - self._acknowledged
+
+    def is_starved(self, waiting: int) -> bool:
+        """Whether nothing has come since the last call, although there is room and messages wait.
+
+        Args:
+            waiting: how many messages wait in the queue.
+        """
+        is_silent = self.received == self._received_when_watched
+        self._received_when_watched = self.received
+        return is_silent and waiting > 0 and not self.unacknowledged
 
     async def next_batch(self) -> Batch[Delivery] | None:
         """Return the next batch, or None after a drain.
@@ -117,7 +128,7 @@ class Deliveries:
             if kept:
                 await self._ack_through(kept[-1])
         except (AMQPError, ChannelInvalidStateError) as error:
-            raise SessionLost(f"{self._queue}: {error}") from error
+            raise SessionLost(f"{self.queue}: {error}") from error
 
     async def _ack_through(self, tag: int) -> None:
         if self._held_ack is not None:
@@ -162,7 +173,7 @@ class Deliveries:
         await self._ack_through(held)
 
     async def _is_queue_empty(self) -> bool:
-        declared = await self._channel.queue_declare(self._queue, passive=True)
+        declared = await self._channel.queue_declare(self.queue, passive=True)
         return not declared.message_count
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
@@ -177,11 +188,11 @@ class Deliveries:
 
     def _on_channel_closed(self, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
-        self._batches.fail(SessionLost(f"{self._queue}: channel closed: {error}"))
+        self._batches.fail(SessionLost(f"{self.queue}: channel closed: {error}"))
 
     def _on_consumer_cancelled(self, _frame: object) -> None:
         self._batches.fail(
-            SessionLost(f"{self._queue}: the broker cancelled the consumer (queue deleted?)")
+            SessionLost(f"{self.queue}: the broker cancelled the consumer (queue deleted?)")
         )
 
 

@@ -10,3 +10,12 @@ OUTAGES = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 class SessionLost(ConnectionError):
     """The session with the broker is over; what it had not acknowledged will come again."""
+
+
+class HeldTooLong(SessionLost):
+    """A batch could not be settled in time; its messages go back to the broker."""
+
+    def __init__(self, queue: str, seconds: float) -> None:
+        super().__init__(
+            f"{queue}: a batch was held for {seconds:g} s; its messages go back to the broker"
+        )

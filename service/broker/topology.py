@@ -2,20 +2,17 @@
 
 Jasmin declares its exchanges as topic and not durable; declared in any other way first, they
 break Jasmin. They vanish with their bindings when the broker restarts, so all of this is
-declared again on every connect.
+declared again on every connect, and from time to time.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
-from service.broker.errors import OUTAGES
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
 MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
 MAX_LENGTH: Final = 100_000
-REDECLARE_SECONDS: Final = 60
 
 
 class Source(NamedTuple):
@@ -63,12 +59,18 @@ def queue_arguments(source: Source, queue_type: QueueType) -> dict[str, Any]:
     }
 
 
-async def declare(connection: AbstractConnection, sources: Mapping[Source, QueueType]) -> None:
+async def declare(
+    connection: AbstractConnection, sources: Mapping[Source, QueueType]
+) -> dict[str, int]:
     """Declare exchanges, queues and bindings.
+
+    Returns:
+        For each of our queues, how many messages wait in it.
 
     Raises:
         CannotStart: something exists with other arguments, or the user may not declare it.
     """
+    waiting = {}
     for source, queue_type in sources.items():
         try:
             async with connection.channel() as channel:
@@ -80,6 +82,7 @@ async def declare(connection: AbstractConnection, sources: Mapping[Source, Queue
                     source.queue, durable=True, arguments=queue_arguments(source, queue_type)
                 )
                 await queue.bind(source.exchange, source.binding)
+                waiting[source.queue] = queue.declaration_result.message_count or 0
         except ChannelPreconditionFailed as error:
             raise CannotStart(_explain_mismatch(str(error))) from error
         except ChannelAccessRefused as error:
@@ -87,19 +90,7 @@ async def declare(connection: AbstractConnection, sources: Mapping[Source, Queue
                 f"RabbitMQ refuses: {error}; give the user configure, write and read permission "
                 f"on {source.queue}.* and on exchange {source.exchange}"
             ) from error
-
-
-async def keep_declared(
-    connection: AbstractConnection, sources: Mapping[Source, QueueType]
-) -> None:
-    """Declare all of it again from time to time, until cancelled.
-
-    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
-    """
-    while True:
-        await asyncio.sleep(REDECLARE_SECONDS)
-        with suppress(CannotStart, *OUTAGES):  # the session notices by itself
-            await declare(connection, sources)
+    return waiting
 
 
 _MISMATCH = re.compile(

@@ -62,6 +62,32 @@ PARKED_OLDEST_SECONDS = Gauge(
     ["stream"],
     multiprocess_mode="mostrecent",
 )
+MONEY = Counter(
+    "billing_money_total",
+    "Ledger entries booked: refund, reversal, debit; and refunds kept after a delivery, or voided",
+    ["kind"],
+)
+REFUNDS_WAITING = Gauge(
+    "billing_refunds_waiting",
+    "Refunds not booked yet: their time or their account's balance is still to come",
+    multiprocess_mode="mostrecent",
+)
+REFUNDS_OLDEST_SECONDS = Gauge(
+    "billing_refunds_oldest_seconds",
+    "For how long the oldest of them has been waiting",
+    multiprocess_mode="mostrecent",
+)
+REDELIVERED = Counter(
+    "billing_redelivered_total", "Messages that the broker had delivered before", ["stream"]
+)
+CIRCUIT_OPEN = Gauge(
+    "billing_circuit_open",
+    "Workers that hold their batches because PostgreSQL is away",
+    multiprocess_mode="livesum",
+)
+CIRCUIT_OPENED = Counter(
+    "billing_circuit_opened_total", "How often a worker's circuit to PostgreSQL opened"
+)
 DEAD_LETTERS = Counter(
     "billing_dead_letters_total", "Messages that this service put into a dead queue", ["stream"]
 )

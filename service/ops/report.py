@@ -58,6 +58,8 @@ class Report:
         metrics.BATCH_EVENTS.labels(self._stream).observe(len(batch.items))
         metrics.DECODE_SECONDS.labels(self._stream).observe(decode_s)
         metrics.COMMIT_SECONDS.labels(self._stream).observe(commit_s)
+        if redelivered := sum(delivery.redelivered for delivery in batch.items):
+            metrics.REDELIVERED.labels(self._stream).inc(redelivered)
         published = [d.message.published_at for d in batch.items if d.message.published_at]
         if published:
             age = max(0.0, time.time() - min(published))

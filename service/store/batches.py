@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from service.broker.deliveries import Delivery
+from service.ops import metrics
 from service.store import parking
 from service.store.errors import OUTAGES
-from service.store.outcomes import Outcome
+from service.store.outcomes import Effects, Outcome
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from service.store.circuit import Circuit
     from service.store.pool import Connection
 
 E = TypeVar("E")
@@ -34,8 +37,8 @@ class Writer(Protocol[E]):
 
     async def apply(
         self, connection: Connection, events: Sequence[E], *, guess: bool = False
-    ) -> list[Outcome]:
-        """Apply events in the caller's transaction; return one outcome for each."""
+    ) -> Effects:
+        """Apply events in the caller's transaction; say what became of each."""
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[E]]) -> None:
         """Append what is kept of every arrival, in the same transaction."""
@@ -47,33 +50,72 @@ class Writer(Protocol[E]):
 class Batches(Generic[E]):
     """Writes the batches of one stream."""
 
-    def __init__(self, pool: asyncpg.Pool, writer: Writer[E]) -> None:
+    def __init__(self, pool: asyncpg.Pool, writer: Writer[E], circuit: Circuit) -> None:
         self._pool = pool
-        self._writer = writer
+        self._circuit = circuit
+        self.writer = writer
 
     async def write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:
-        """Commit a batch.
+        """Commit a batch, holding it for as long as the database is away.
 
         Returns:
             One outcome for each arrival, or the error for which the database refused just it.
-
-        Raises:
-            One of ``errors.OUTAGES``: the database cannot take anything now; try all again.
         """
-        return await isolating(self._commit, arrivals)
+        if not arrivals:
+            return []
+        return await self._circuit.run(lambda: self._write(arrivals))
 
-    async def _commit(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome]:
+    async def _write(self, arrivals: Sequence[Arrival[E]]) -> list[Outcome | Exception]:
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                effects = await self._apply(connection, arrivals)
+            count_money(effects.moved)
+            return list(effects.outcomes)
+        except OUTAGES:
+            raise
+        except Exception as error:
+            return await self._write_apart(arrivals, error)
+
+    async def _write_apart(
+        self, arrivals: Sequence[Arrival[E]], error: Exception
+    ) -> list[Outcome | Exception]:
+        """Commit what can be, after all of it together has failed.
+
+        One transaction with a savepoint for each part: a commit for each would cost more than
+        the parts themselves.
+        """
+        moved: Counter[str] = Counter()
+
+        async def write(part: Sequence[Arrival[E]]) -> list[Outcome]:
+            async with connection.transaction():
+                effects = await self._apply(connection, part)
+            moved.update(effects.moved)
+            return effects.outcomes
+
         async with self._pool.acquire() as connection, connection.transaction():
-            outcomes = await self._writer.apply(connection, [a.event for a in arrivals])
-            early = [
-                (arrival.delivery.message, self._writer.keys(arrival.event))
-                for arrival, outcome in zip(arrivals, outcomes, strict=True)
-                if outcome is Outcome.PARKED
-            ]
-            if early:
-                await parking.park(connection, self._writer.stream, early)
-            await self._writer.log(connection, arrivals)
-        return outcomes
+            # What would only be found out at COMMIT could not be told from what is well.
+            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            results = await apart(write, arrivals, error)
+        count_money(moved)
+        return results
+
+    async def _apply(self, connection: Connection, arrivals: Sequence[Arrival[E]]) -> Effects:
+        effects = await self.writer.apply(connection, [a.event for a in arrivals])
+        early = [
+            (arrival.delivery.message, self.writer.keys(arrival.event))
+            for arrival, outcome in zip(arrivals, effects.outcomes, strict=True)
+            if outcome is Outcome.PARKED
+        ]
+        if early:
+            await parking.park(connection, self.writer.stream, early)
+        await self.writer.log(connection, arrivals)
+        return effects
+
+
+def count_money(moved: Counter[str]) -> None:
+    """Tell the metrics what was booked and committed."""
+    for kind, count in moved.items():
+        metrics.MONEY.labels(kind).inc(count)
 
 
 async def isolating(
@@ -98,7 +140,14 @@ async def isolating(
     except OUTAGES:
         raise
     except Exception as error:
-        if len(items) == 1:
-            return [error]
+        return await apart(write, items, error)
+
+
+async def apart(
+    write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], error: Exception
+) -> list[R | Exception]:
+    """Write the halves of what has failed together with ``error``; as :func:`isolating`."""
+    if len(items) == 1:
+        return [error]
     half = len(items) // 2
     return await isolating(write, items[:half]) + await isolating(write, items[half:])

@@ -1,4 +1,4 @@
-"""Applies a batch of the billing stream: charges once each, then CDRs."""
+"""Applies a batch of the billing stream: charges once each, then CDRs, then money."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from service.events.records import BillEvent
-from service.events.statuses import SUBMITTED
-from service.store.outcomes import Outcome
+from service.events.statuses import FAILED, RETRIED, SUBMITTED
+from service.store.money import Failure, Money, Moved
+from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
 from service.store.sql import statement
 
@@ -39,12 +40,13 @@ class BillWriter:
     """Writes billing events; a bill id has its effect once, however often it comes.
 
     Charge mode ``confirm``: the gateway has debited the account already, so a confirmed charge
-    finalises its CDR and moves no money. What moves money (refunds, charge mode ``debit``)
-    belongs in :meth:`apply`, after ``_settle`` and in the same transaction, for the charges
-    that ``_record`` returned and no others.
+    finalises its CDR and moves no money. Charge mode ``debit``: it is taken from the balance.
     """
 
     stream = "bill"
+
+    def __init__(self, money: Money) -> None:
+        self._money = money
 
     async def apply(
         self,
@@ -52,7 +54,7 @@ class BillWriter:
         events: Sequence[BillEvent],
         *,
         guess: bool = False,
-    ) -> list[Outcome]:
+    ) -> Effects:
         """Apply what can be applied, in the caller's transaction.
 
         Args:
@@ -78,7 +80,21 @@ class BillWriter:
         ]
         for charge in fresh:
             outcomes[charge.at] = Outcome.APPLIED
-        return outcomes
+        failures = [
+            Failure(charge.answer.message_id, charge.answer.status)
+            for charge in fresh
+            if charge.answer.status.rank in {FAILED, RETRIED}
+            and charge.answer.message_id is not None
+        ]
+        debits = [(c.answer.bid, accounts[c.answer.uid]) for c in fresh if c.confirmed]
+        if not failures and not (debits and self._money.debits):
+            return Effects(outcomes, Moved())
+        return Effects(
+            outcomes,
+            await self._money.settle(
+                connection, failures=failures, debits=debits if self._money.debits else ()
+            ),
+        )
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[BillEvent]]) -> None:
         """Keep nothing more: billing_event has every charge."""
@@ -91,9 +107,14 @@ class BillWriter:
     async def _find_accounts(
         self, connection: Connection, events: Sequence[BillEvent]
     ) -> dict[str, UUID]:
+        """Find the accounts of events; one that is to be debited must have a balance."""
         uids = list({event.uid for event in events})
         rows = await connection.fetch(statement("find_accounts"), uids, [_uuid(u) for u in uids])
-        return {row["uid"]: row["account_id"] for row in rows}
+        return {
+            row["uid"]: row["account_id"]
+            for row in rows
+            if row["has_balance"] or not self._money.debits
+        }
 
     async def _lock_cdrs(self, connection: Connection, events: Sequence[BillEvent]) -> set[str]:
         message_ids = {event.message_id for event in events if event.message_id is not None}

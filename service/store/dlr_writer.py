@@ -1,4 +1,4 @@
-"""Applies a batch of the DLR stream: links, then CDRs."""
+"""Applies a batch of the DLR stream: links, CDRs, and what their failures cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from service.events.records import DlrEvent, Receipt, SubmitResult
-from service.events.statuses import DELIVERED, FAILED, SUBMITTED
-from service.store.outcomes import Outcome
+from service.events.statuses import DELIVERED, FAILED, RETRIED, SUBMITTED
+from service.store.money import Failure, Money, Moved
+from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
 from service.store.sql import statement
 
@@ -35,12 +36,13 @@ class DlrWriter:
 
     stream = "dlr"
 
-    def __init__(self, *, receipt_log: bool) -> None:
+    def __init__(self, money: Money, *, receipt_log: bool) -> None:
+        self._money = money
         self._receipt_log = receipt_log
 
     async def apply(
         self, connection: Connection, events: Sequence[DlrEvent], *, guess: bool = False
-    ) -> list[Outcome]:
+    ) -> Effects:
         """Apply what can be applied, in the caller's transaction.
 
         Args:
@@ -57,8 +59,12 @@ class DlrWriter:
         outcomes = [Outcome.PARKED] * len(events)
         for index in parts:
             outcomes[index] = Outcome.PART
-        await self._settle(connection, events, message_ids, outcomes)
-        return outcomes
+        refunded = await self._settle(connection, events, message_ids, outcomes)
+        failures = self._failures(events, message_ids, outcomes)
+        if not failures and not refunded:
+            return Effects(outcomes, Moved())
+        moved = await self._money.settle(connection, failures=failures, delivered=refunded)
+        return Effects(outcomes, moved)
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[DlrEvent]]) -> None:
         """Append the receipts, as they came, to the receipt log."""
@@ -142,20 +148,24 @@ class DlrWriter:
         events: Sequence[DlrEvent],
         message_ids: Sequence[str | None],
         outcomes: list[Outcome],
-    ) -> None:
-        """Move each CDR to its best event's status, and write the outcomes of all events."""
+    ) -> list[str]:
+        """Move each CDR to its best event's status, and write the outcomes of all events.
+
+        Returns:
+            Messages that have been delivered although they had been refunded.
+        """
         groups = defaultdict(list)
         for index, message_id in enumerate(message_ids):
             if message_id is not None:
                 groups[message_id].append(index)
         if not groups:
-            return
+            return []
         ordered = sorted(groups)  # all workers lock rows in the same order
         best = [max(groups[key], key=lambda index: events[index].status.rank) for key in ordered]
         rows = [_row(key, events[index]) for key, index in zip(ordered, best, strict=True)]
         columns = zip(*rows, strict=True)
-        unmoved = await connection.fetch(statement("settle_dlrs"), *columns)
-        still: dict[int, int | None] = {row["ord"]: row["status_rank"] for row in unmoved}
+        told = await connection.fetch(statement("settle_dlrs"), *columns)
+        still: dict[int, int | None] = {ord_: rank for ord_, rank, moved in told if not moved}
         for position, (key, winner) in enumerate(zip(ordered, best, strict=True), start=1):
             rank = still.get(position, events[winner].status.rank)
             if rank is None:
@@ -166,6 +176,27 @@ class DlrWriter:
             for index in groups[key]:
                 if index != winner:
                     outcomes[index] = _passed_over(events[index], rank if index > winner else 0)
+        return [ordered[ord_ - 1] for ord_, rank, moved in told if moved and rank == DELIVERED]
+
+    def _failures(
+        self,
+        events: Sequence[DlrEvent],
+        message_ids: Sequence[str | None],
+        outcomes: Sequence[Outcome],
+    ) -> list[Failure]:
+        """Return what may have to be refunded: receipts only where they moved their CDR."""
+        failures = []
+        for event, message_id, outcome in zip(events, message_ids, outcomes, strict=True):
+            status = event.status
+            if status.rank not in {FAILED, RETRIED} or outcome is Outcome.PARKED:
+                continue
+            if message_id is None:
+                continue  # of an unnamed part of a long message
+            if isinstance(event, SubmitResult):
+                failures.append(Failure(message_id, status))
+            elif outcome is Outcome.APPLIED and status.cdr_status in self._money.policy.receipts:
+                failures.append(Failure(message_id, status, by_receipt=True))
+        return failures
 
 
 def _row(message_id: str, event: DlrEvent) -> tuple[object, ...]:

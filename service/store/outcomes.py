@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -20,3 +22,16 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
     PARKED = "parked"
     PART = "part"
+
+
+class Effects(NamedTuple):
+    """What applying events came to.
+
+    Attributes:
+        outcomes: one for each event, in their order.
+        moved: how many refunds, reversals and debits were booked, as :mod:`service.store.money`
+            names them.
+    """
+
+    outcomes: list[Outcome]
+    moved: Counter[str]

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 # The last of the migrations, which are too heavy to be loaded by every worker.
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 
-CONNECT_SECONDS = 10
+# A database that comes back is asked again soon.
+CONNECT_SECONDS = 5
 
 # A batch of each stream and the sweep.
 CONNECTIONS = 3

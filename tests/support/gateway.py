@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from pamqp import commands as spec
 CAPTURE = Path(__file__).parent.parent / "data" / "jasmin-0.10.13.jsonl"
 ACCOUNT = UUID("6f2e4c1a-53f1-4b7e-9a55-0c8f8a3c1d01")
 JASMIN_UID = "acct-1"
+PRICE = Decimal("0.01")
 
 
 class Publication(NamedTuple):
@@ -117,12 +119,27 @@ class Gateway:
             JASMIN_UID,
         )
 
-    async def add_cdrs(self, message_ids: Iterable[str], parts: int = 1) -> None:
+    async def add_balance(self, balance: Decimal, account: UUID = ACCOUNT) -> None:
+        await self.database.execute(
+            "INSERT INTO account_balances (account_id, balance, currency) VALUES ($1, $2, 'EUR')",
+            account,
+            balance,
+        )
+
+    async def add_cdrs(
+        self,
+        message_ids: Iterable[str],
+        parts: int = 1,
+        *,
+        price: Decimal | None = PRICE,
+        account: UUID = ACCOUNT,
+        connector: str = "smsc1",
+    ) -> None:
         """Insert CDRs as the gateway writes them."""
         await self.database.executemany(
             "INSERT INTO sms_cdr (id, message_id, account_id, connector_id, parts, price)"
-            " VALUES ($1, $2, $3, 'smsc1', $4, 0.01)",
-            [(uuid4(), message_id, ACCOUNT, parts) for message_id in message_ids],
+            " VALUES ($1, $2, $3, $4, $5, $6)",
+            [(uuid4(), m, account, connector, parts, price) for m in message_ids],
         )
 
     async def publish(self, publications: Iterable[Publication]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -9,12 +11,14 @@ from service import retry
 from service.batcher import Batch
 from service.broker import topology
 from service.broker.deliveries import Delivery
-from service.broker.errors import SessionLost
+from service.broker.errors import HeldTooLong, SessionLost
 from service.events.message import Message
 from service.events.records import Refused, SubmitResult
 from service.events.statuses import status_of
 from service.settings import Dlr
-from service.store.outcomes import Outcome
+from service.store.batches import Batches
+from service.store.circuit import Circuit
+from service.store.outcomes import Effects, Outcome
 from service.stream import MAX_DELIVERIES, Stream
 
 
@@ -27,7 +31,7 @@ class Story:
         self.failing: dict[str, Exception] = {}
         self.dead: dict[str, str] = {}
         self.applied: list[str] = []
-        self.attempts = 0
+        self.attempts = self.depth = 0
         self.well_after: int | None = None
         self.received = self.unacknowledged = 0
 
@@ -52,21 +56,29 @@ class Story:
         if isinstance(error := self.failing.get("dead letters"), Exception):
             raise error
 
-    # the pool, its connection and its transaction
+    # the pool, its connection and its transaction, in which savepoints may nest
 
-    def acquire(self):
-        return self
+    @asynccontextmanager
+    async def acquire(self):
+        yield self
 
-    def transaction(self):
-        return self
+    async def execute(self, text):
+        assert text == "SET CONSTRAINTS ALL IMMEDIATE"
 
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, error, *_):
-        if self.applied and error is None:
+    @asynccontextmanager
+    async def transaction(self):
+        before = list(self.applied)
+        self.depth += 1
+        try:
+            yield
+        except BaseException:
+            self.applied = before
+            raise
+        finally:
+            self.depth -= 1
+        if not self.depth:
             self.told.append("commit " + " ".join(self.applied))
-        self.applied = []
+            self.applied = []
 
     # the writer
 
@@ -79,8 +91,8 @@ class Story:
         for event in events:
             if event.message_id in self.failing:
                 raise self.failing[event.message_id]
-        self.applied = [event.message_id for event in events]
-        return [Outcome.APPLIED] * len(events)
+            self.applied.append(event.message_id)
+        return Effects([Outcome.APPLIED] * len(events), Counter())
 
     async def log(self, _connection, _arrivals): ...
 
@@ -96,8 +108,9 @@ def decode(message: Message) -> SubmitResult:
     return SubmitResult(message.message_id, status_of("ESME_ROK"), None)
 
 
-async def tell(story: Story) -> list[str]:
-    stream = Stream(topology.DLR, Dlr(), decode, story, story)
+async def tell(story: Story, hold_limit: float = 60) -> list[str]:
+    batches = Batches(story, story, Circuit())
+    stream = Stream(topology.DLR, Dlr(), decode, batches, hold_limit)
     async with asyncio.timeout(5):
         await stream.run(story, story, asyncio.Event())
     return story.told
@@ -126,7 +139,7 @@ async def test_a_batch_of_nothing_but_refusals_is_acknowledged_too():
 async def test_a_row_that_the_database_refuses_is_dead_lettered_alone():
     story = Story([delivery(1, "a"), delivery(2, "b"), delivery(3, "c")])
     story.failing["b"] = asyncpg.NumericValueOutOfRangeError("numeric field overflow")
-    assert await tell(story) == ["commit a", "commit c", "dead b", "ack 3"]
+    assert await tell(story) == ["commit a c", "dead b", "ack 3"]
     assert story.dead == {
         "b": "the database refuses it: NumericValueOutOfRangeError: numeric field overflow"
     }
@@ -162,3 +175,13 @@ async def test_in_an_outage_the_batch_is_held_and_nothing_is_requeued(monkeypatc
     monkeypatch.setattr(retry, "FIRST_SECONDS", 0.001)
     assert await tell(story) == ["commit a b", "ack 2"]
     assert story.attempts == 4
+
+
+async def test_a_batch_that_is_held_too_long_goes_back_to_the_broker(monkeypatch):
+    story = Story([delivery(1, "a")])
+    story.failing["a"] = asyncpg.AdminShutdownError("terminating connection")
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.001)
+    with pytest.raises(HeldTooLong, match="a batch was held"):
+        await tell(story, hold_limit=0.1)
+    assert story.told == []
+    assert story.attempts > 2

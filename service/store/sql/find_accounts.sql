@@ -1,7 +1,13 @@
 -- Find accounts by their UUID or by their uid in Jasmin.
 -- $1 uid as the event names it, $2 the same as a UUID where it is one
-SELECT b.uid, coalesce(by_id.id, by_uid.id) AS account_id
+SELECT
+    b.uid,
+    a.id AS account_id,
+    EXISTS (SELECT FROM account_balances WHERE account_id = a.id) AS has_balance
 FROM unnest($1::text[], $2::uuid[]) AS b (uid, id)
-LEFT JOIN accounts by_id ON by_id.id = b.id
-LEFT JOIN accounts by_uid ON by_uid.jasmin_uid = b.uid
-WHERE coalesce(by_id.id, by_uid.id) IS NOT NULL
+CROSS JOIN LATERAL (
+    SELECT a.id FROM accounts a
+    WHERE a.id = b.id OR a.jasmin_uid = b.uid
+    ORDER BY a.id = b.id DESC
+    LIMIT 1
+) AS a

@@ -35,7 +35,8 @@ class Broker:
         async def bind(exchange, routing_key):
             self.bindings.append((name, exchange, routing_key))
 
-        return SimpleNamespace(bind=bind)
+        result = SimpleNamespace(message_count=7)
+        return SimpleNamespace(bind=bind, declaration_result=result)
 
 
 async def refusal(error: Exception) -> str:

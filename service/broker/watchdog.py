@@ -1,0 +1,55 @@
+"""Notices what nobody tells: a consumer that gets nothing, a dead link, a binding that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.broker import topology
+from service.broker.errors import SessionLost
+from service.exits import CannotStart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aio_pika.abc import AbstractConnection
+
+    from service.broker.deliveries import Deliveries
+    from service.broker.topology import Source
+    from service.settings import QueueType
+
+INTERVAL_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+async def watch(
+    connection: AbstractConnection,
+    sources: Mapping[Source, QueueType],
+    consumers: Sequence[Deliveries],
+) -> None:
+    """Declare all of the topology again from time to time, and compare with what arrives.
+
+    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
+
+    Raises:
+        SessionLost: the broker does not answer, or messages wait and none of them arrives.
+    """
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                waiting = await topology.declare(connection, sources)
+        except TimeoutError:
+            raise SessionLost(f"RabbitMQ has not answered for {ANSWER_SECONDS:g} s") from None
+        except CannotStart as error:  # what is consumed already goes on
+            log.error(str(error))
+            continue
+        for consumer in consumers:
+            if consumer.is_starved(waiting[consumer.queue]):
+                raise SessionLost(
+                    f"{consumer.queue}: {waiting[consumer.queue]} messages wait and none arrives"
+                )

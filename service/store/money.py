@@ -1,0 +1,243 @@
+"""Moves money: debits, refunds and their reversals, each once and with what causes it.
+
+All of it happens in the transaction of the batch that causes it. A batch without failures never
+comes here. Rows are locked in one order by everybody: CDRs, refunds, and then all balances that
+the transaction will touch, each by its key.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
+
+from service.events.statuses import DELIVERED, RETRIED, Status, status_of
+from service.store.sql import statement
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from service.store.pool import Connection
+    from service.store.refund_policy import RefundPolicy
+
+REFUND: Final = "refund"
+REVERSAL: Final = "reversal"
+DEBIT: Final = "debit"
+KEPT: Final = "kept"
+VOID: Final = "void"
+
+# What ledger entries of this service say, besides the cause of a refund.
+REASONS: Final = {REFUND: "SMS refund", REVERSAL: "SMS refund reversed", DEBIT: "SMS charge"}
+
+# How long a refund without a balance, or without a known amount, waits to be looked at again.
+POSTPONE_SECONDS: Final = 10.0
+
+Moved = Counter[str]
+"""How many refunds, reversals and debits were booked, refunds kept after a delivery, or voided."""
+
+
+class Failure(NamedTuple):
+    """Something for which a message may have to be refunded.
+
+    Attributes:
+        message_id: the CDR's key.
+        status: how it failed.
+        by_receipt: a receipt says so, rather than the answer to the submission.
+    """
+
+    message_id: str
+    status: Status
+    by_receipt: bool = False
+
+
+class _Charge(NamedTuple):
+    """What find_charges.sql knows of a message."""
+
+    message_id: str
+    status_rank: int
+    connector_id: str | None
+    account_id: UUID | None
+    currency: str | None
+    amount: Decimal | None
+    cause: str | None
+    age: float | None
+    is_refunded: bool
+
+
+class Money:
+    """Settles what batches owe.
+
+    Args:
+        policy: which failures are refunded.
+        debits: charge mode ``debit``: confirmed charges are taken from the balance here.
+        patience: seconds after which a refund is given up for which no charge is known.
+    """
+
+    def __init__(self, policy: RefundPolicy, *, debits: bool, patience: float) -> None:
+        self.policy = policy
+        self.debits = debits
+        self._patience = patience
+
+    async def settle(
+        self,
+        connection: Connection,
+        *,
+        failures: Sequence[Failure] = (),
+        delivered: Sequence[str] = (),
+        debits: Sequence[tuple[str, UUID]] = (),
+    ) -> Moved:
+        """Move all that a batch owes, in the caller's transaction.
+
+        Args:
+            connection: in a transaction that has written what the batch says about CDRs.
+            failures: of messages; those that have been delivered are left alone.
+            delivered: messages that were delivered after they had been refunded.
+            debits: bill id and account of charges that have been confirmed.
+        """
+        charges = await self._find_charges(
+            connection, {failure.message_id for failure in failures}.union(delivered)
+        )
+        owed = await self._note(connection, failures, charges)
+        reversed_ = [m for m in delivered if self.policy.reverses and m in charges]
+        accounts = {charges[message_id].account_id for message_id in (*owed, *reversed_)}
+        balances = await self._lock_balances(connection, accounts | {a for _, a in debits})
+        moved = Moved({KEPT: len(delivered) - len(reversed_)})
+        moved += await self._book(connection, [charges[m] for m in owed], balances)
+        if reversed_:
+            rows = await connection.fetch(statement("reverse_refunds"), reversed_)
+            moved += await self._post(connection, REVERSAL, rows)
+        if debits:
+            bids, columns = [bid for bid, _ in debits], (list(balances), list(balances.values()))
+            rows = await connection.fetch(statement("book_debits"), bids, *columns)
+            moved += await self._post(connection, DEBIT, rows)
+        return moved
+
+    async def settle_due(self, connection: Connection, limit: int) -> Moved:
+        """Book refunds whose time has come, in the caller's transaction; void or postpone others.
+
+        Args:
+            connection: in a transaction that has locked nothing yet.
+            limit: how many at most.
+        """
+        due = [row["message_id"] for row in await connection.fetch(statement("due_refunds"), limit)]
+        if not due:
+            return Moved()
+        charges = await self._find_charges(connection, due)
+        void = [m for m in due if m not in charges or self._is_void(charges[m])]
+        if void:
+            await connection.execute(statement("void_refunds"), void)
+        owed = [charges[message_id] for message_id in due if message_id not in set(void)]
+        balances = await self._lock_balances(connection, {c.account_id for c in owed})
+        moved = await self._book(connection, owed, balances)
+        waiting = [charge.message_id for charge in owed if not _is_bookable(charge, balances)]
+        if waiting:
+            await connection.execute(statement("postpone_refunds"), waiting, POSTPONE_SECONDS)
+        return moved + Moved({VOID: len(void)})
+
+    def _is_void(self, charge: _Charge) -> bool:
+        """Whether a noted refund is not owed after all."""
+        cause = status_of(charge.cause or "")
+        if charge.status_rank == DELIVERED:
+            return True
+        if cause.rank == RETRIED and charge.status_rank > RETRIED:
+            return True  # it went better, or failed in a way that is noted by itself
+        if charge.amount is None:
+            return (charge.age or 0.0) > self._patience
+        return charge.amount <= 0
+
+    async def _find_charges(
+        self, connection: Connection, message_ids: Collection[str]
+    ) -> dict[str, _Charge]:
+        """Lock the CDRs, and then look at what was charged for them."""
+        if not message_ids:
+            return {}
+        ids = sorted(message_ids)
+        await connection.fetch(statement("lock_cdrs"), ids)
+        rows = await connection.fetch(statement("find_charges"), ids, self.debits)
+        return {row["message_id"]: _Charge(*row) for row in rows}
+
+    async def _note(
+        self,
+        connection: Connection,
+        failures: Iterable[Failure],
+        charges: Mapping[str, _Charge],
+    ) -> list[str]:
+        """Note what is owed; return the messages whose refund is due at once."""
+        noted: dict[str, tuple[str, float]] = {}
+        for failure in sorted(failures, key=lambda failure: failure.status.rank):
+            charge = charges.get(failure.message_id)
+            if charge is not None and self._is_owed(failure, charge):
+                seconds = self.policy.settle_seconds if failure.status.rank == RETRIED else 0.0
+                noted[failure.message_id] = failure.status.text, seconds
+        if not noted:
+            return []
+        rows = [(message_id, *noted[message_id]) for message_id in sorted(noted)]
+        await connection.execute(statement("note_refunds"), *zip(*rows, strict=True))
+        return [message_id for message_id, _, seconds in rows if not seconds]
+
+    def _is_owed(self, failure: Failure, charge: _Charge) -> bool:
+        if charge.is_refunded or charge.status_rank == DELIVERED or charge.amount == 0:
+            return False
+        status = failure.status
+        if failure.by_receipt:
+            return self.policy.covers(status.cdr_status, charge.account_id, charge.connector_id)
+        if status.rank == RETRIED and charge.status_rank > RETRIED:
+            return False
+        return self.policy.submissions
+
+    async def _lock_balances(
+        self, connection: Connection, accounts: Iterable[UUID | None]
+    ) -> dict[UUID | None, str | None]:
+        """Return the currencies of those accounts that have a balance, locked."""
+        wanted = sorted(account for account in set(accounts) if account is not None)
+        if not wanted:
+            return {}
+        rows = await connection.fetch(statement("lock_balances"), wanted)
+        return {row["account_id"]: row["currency"] for row in rows}
+
+    async def _book(
+        self,
+        connection: Connection,
+        owed: Iterable[_Charge],
+        balances: Mapping[UUID | None, str | None],
+    ) -> Moved:
+        """Book the refunds that can be; the others stay noted, and wait."""
+        rows = [
+            (c.message_id, c.account_id, c.amount, c.currency or balances.get(c.account_id))
+            for c in owed
+            if _is_bookable(c, balances)
+        ]
+        if not rows:
+            return Moved()
+        booked = await connection.fetch(statement("book_refunds"), *zip(*rows, strict=True))
+        return await self._post(connection, REFUND, booked)
+
+    async def _post(
+        self, connection: Connection, kind: str, rows: Sequence[asyncpg.Record]
+    ) -> Moved:
+        """Write ledger entries, and move the balances with them."""
+        if rows:
+            entries = [
+                (
+                    row["ledger_id"],
+                    row["account_id"],
+                    row["amount"],
+                    row["currency"],
+                    "credit" if kind == REFUND else "debit",
+                    f"{REASONS[kind]}: {row['cause']}" if row["cause"] else REASONS[kind],
+                    row["reference"],
+                )
+                for row in rows
+            ]
+            await connection.execute(statement("post_entries"), *zip(*entries, strict=True))
+        return Moved({kind: len(rows)})
+
+
+def _is_bookable(charge: _Charge, balances: Mapping[UUID | None, str | None]) -> bool:
+    """Whether what is owed, to whom, and in which currency, is known and agrees."""
+    if not charge.amount or charge.account_id not in balances:
+        return False
+    currency = balances[charge.account_id]
+    return currency is None or charge.currency is None or currency == charge.currency

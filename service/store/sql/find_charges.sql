@@ -1,0 +1,37 @@
+-- What was charged for messages, to whom, and how far their refunds are.
+-- $1 message_id, $2 charge mode: true where this service debits, false where the gateway does
+--
+-- Never more than was charged: where we debit, no more than our debits; where the gateway does,
+-- its price, or where it wrote none, the charges that Jasmin confirmed, or else the one it failed.
+SELECT DISTINCT ON (c.message_id)
+    c.message_id,
+    coalesce(c.status_rank, billing_status_rank(c.status)) AS status_rank,
+    c.connector_id,
+    coalesce(r.account_id, c.account_id, e.account_id) AS account_id,
+    c.currency,
+    coalesce(
+        r.amount,
+        trunc(
+            CASE
+                WHEN NOT $2::boolean THEN coalesce(c.price, e.confirmed, e.failed)
+                WHEN e.debited IS NOT NULL THEN least(c.price, e.debited)
+            END,
+            6
+        )
+    ) AS amount,
+    r.cause,
+    extract(epoch FROM now() - r.noted_at)::float8 AS age,
+    r.booked_at IS NOT NULL AND r.reversed_at IS NULL AS is_refunded
+FROM sms_cdr c
+LEFT JOIN billing_refund r ON r.message_id = c.message_id
+CROSS JOIN LATERAL (
+    SELECT
+        (array_agg(account_id))[1] AS account_id,
+        sum(amount) FILTER (WHERE confirmed) AS confirmed,
+        max(amount) AS failed,
+        sum(debited) AS debited
+    FROM billing_event
+    WHERE message_id = c.message_id
+) AS e
+WHERE c.message_id = ANY ($1::text[])
+ORDER BY c.message_id, c.account_id
