@@ -1,0 +1,122 @@
+"""Compares ledger, balances, charges, refunds and CDRs, all as of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import asyncpg
+
+from service.store.sql import statement
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+class Check(NamedTuple):
+    """One thing that must be so.
+
+    Attributes:
+        name: of its file in ``sql/checks``; the statement returns whatever is otherwise.
+        claim: what must be so.
+    """
+
+    name: str
+    claim: str
+
+
+CHECKS: Final = (
+    Check("balances", "balance = opening + credits - debits"),
+    Check("refund_entries", "each refund and reversal has its ledger entry"),
+    Check("debit_entries", "each debited charge has its ledger entry"),
+    Check("stray_entries", "each ledger entry of ours belongs to something"),
+    Check("confirmed_amounts", "CDRs are finalised with their confirmed charges"),
+    Check("statuses", "CDRs are not behind their billing events"),
+    Check("refunded_amounts", "CDRs show their refunds, none above the price"),
+    Check("overdue_refunds", "no refund is left waiting"),
+)
+IF_REFUNDING: Final = Check("missing_refunds", "failed submissions are refunded")
+IF_REVERSING: Final = Check("unreversed_refunds", "delivered messages keep no refund")
+IF_DEBITING: Final = Check("missing_debits", "confirmed charges are debited")
+
+
+class Difference(NamedTuple):
+    """A row that is not as it must be: its key (message id, bill id, account or ledger entry)."""
+
+    key: str
+    detail: str
+
+
+class Result(NamedTuple):
+    """What a check found; ``rows`` are the first of ``differences``."""
+
+    check: Check
+    differences: int
+    rows: list[Difference]
+
+
+class Reconciliation(NamedTuple):
+    """All results.
+
+    Attributes:
+        results: one for each check.
+        compared: how many rows of each kind were looked at.
+        opened: accounts seen for the first time: their opening balances were recorded, so that
+            a drift is found from now on.
+    """
+
+    results: list[Result]
+    compared: dict[str, int]
+    opened: int
+
+    @property
+    def differences(self) -> int:
+        """How many rows are not as they must be."""
+        return sum(result.differences for result in self.results)
+
+
+async def reconcile(
+    settings: Settings, limit: int, report: Callable[[str], None]
+) -> Reconciliation:
+    """Compare everything in one snapshot, while the service and the gateway go on working.
+
+    Args:
+        settings: where the database is, and which rules apply.
+        limit: how many rows to name for each check at most.
+        report: is told, in a line each, what is being looked at.
+
+    Raises:
+        One of ``store.errors.OUTAGES``.
+    """
+    connection = await asyncpg.connect(
+        settings.database.url.get_secret_value(),
+        server_settings={"application_name": "billing-service reconcile", "timezone": "UTC"},
+    )
+    try:
+        async with connection.transaction(isolation="repeatable_read"):
+            opened = await connection.fetch(statement("record_openings"))
+            results = []
+            for check in _checks(settings):
+                report(f"checking: {check.claim}")
+                results.append(await _run(connection, check, limit))
+            compared = await connection.fetchrow(statement("measure_money"))
+    finally:
+        await connection.close()
+    return Reconciliation(results, dict(compared or {}), len(opened))
+
+
+def _checks(settings: Settings) -> list[Check]:
+    optional = {
+        IF_REFUNDING: settings.refund.submissions,
+        IF_REVERSING: settings.refund.after_delivery == "reverse",
+        IF_DEBITING: settings.bill.charge_mode == "debit",
+    }
+    return [*CHECKS, *(check for check, applies in optional.items() if applies)]
+
+
+async def _run(connection: asyncpg.Connection, check: Check, limit: int) -> Result:
+    # The statement is one of our own files.
+    found = f"SELECT key, detail, count(*) OVER () FROM ({statement(f'checks/{check.name}')}) AS d"  # noqa: S608
+    rows = await connection.fetch(f"{found} ORDER BY key, detail LIMIT $1", max(1, limit))
+    differences = rows[0]["count"] if rows else 0
+    return Result(check, differences, [Difference(*row[:2]) for row in rows[:limit]])

@@ -1,0 +1,17 @@
+-- Every CDR shows the refund that it has, none that it has not, and none above its price.
+SELECT
+    coalesce(c.message_id, r.message_id) AS key,
+    CASE
+        WHEN c.message_id IS NULL THEN format('refund of %s, but there is no CDR', r.amount)
+        ELSE format(
+            'CDR shows a refund of %s, price %s; refunded was %s',
+            coalesce(c.refunded_amount::text, 'nothing'), coalesce(c.price::text, 'unknown'),
+            coalesce(r.amount::text, 'nothing')
+        )
+    END AS detail
+FROM (SELECT message_id, refunded_amount, price FROM sms_cdr WHERE refunded_amount IS NOT NULL) AS c
+FULL JOIN (
+    SELECT message_id, amount FROM billing_refund
+    WHERE booked_at IS NOT NULL AND reversed_at IS NULL
+) AS r ON r.message_id = c.message_id
+WHERE c.refunded_amount IS DISTINCT FROM r.amount OR c.refunded_amount > c.price

@@ -1,0 +1,195 @@
+"""Reconciling: silent while all agrees, and naming the row whatever is tampered with."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from tests.support.gateway import ACCOUNT, Gateway, bill, dlr
+from tests.support.service import eventually, run_to_end
+
+OPENING = Decimal(100)
+SETTINGS = {"BILLING_REFUND_AFTER_DELIVERY": "reverse", "BILLING_BILL_CHARGE_MODE": "debit"}
+DEBITED = "debited"
+REFUSED = "refused"
+DELIVERED = "delivered late"
+
+
+@pytest.fixture
+async def settled(start, gateway: Gateway, environment: dict[str, str]) -> dict[str, str]:
+    """A database with a debit, a refund and a reversal in it; returns the settings."""
+    environment |= SETTINGS
+    await gateway.add_balance(OPENING)
+    await gateway.add_balance(OPENING, UUID(int=5))
+    await gateway.database.execute(
+        "INSERT INTO balance_ledger (account_id, amount, direction, reason)"
+        " VALUES ($1, 40, 'credit', 'top-up'), ($1, 5, 'debit', 'fee')",
+        ACCOUNT,
+    )
+    first = run_to_end("reconcile", environment=environment)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "2 accounts are new" in first.stdout
+    service = await start().ready()
+    await gateway.add_cdrs([DEBITED, REFUSED, DELIVERED])
+    await gateway.publish(
+        [bill(m, f"bid of {m}") for m in (DEBITED, REFUSED, DELIVERED)]
+        + [dlr(m, "ESME_RINVDSTADR") for m in (REFUSED, DELIVERED)]
+    )
+    await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 2, 60)
+    await gateway.publish([dlr(DELIVERED, "DELIVRD"), dlr(DEBITED, "DELIVRD")])
+    await eventually(lambda: gateway.count("billing_refund", "reversed_at IS NOT NULL"), 1)
+    await eventually(lambda: gateway.count("sms_cdr", "status = 'delivered'"), 2)
+    assert await service.stop() == 0
+    return environment
+
+
+def reconcile(settled: dict[str, str], *options: str) -> tuple[int, str]:
+    result = run_to_end("reconcile", *options, environment=settled)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stdout
+
+
+async def test_it_finds_each_way_in_which_the_books_can_be_wrong(
+    settled: dict[str, str], gateway: Gateway
+) -> None:
+    code, text = reconcile(settled)
+    assert (code, text.splitlines()[-1]) == (0, "everything agrees"), text
+    url = settled["BILLING_DATABASE_URL"] + "?search_path=tampered,public"
+    for tampering, check, key in TAMPERINGS:
+        await gateway.database.execute(f"CREATE SCHEMA tampered; {COPY_TABLES}")
+        await gateway.database.execute(f"SET search_path = tampered; {tampering}")
+        code, text = reconcile(settled | {"BILLING_DATABASE_URL": url}, "--json")
+        await gateway.database.execute("RESET search_path; DROP SCHEMA tampered CASCADE")
+        found = {c["name"]: c for c in json.loads(text)["checks"] if c["differences"]}
+        assert code == 1, tampering
+        assert check in found, (tampering, found)
+        assert [row["key"] for row in found[check]["rows"]] == [key], tampering
+
+
+TABLES = (
+    "account_balances",
+    "balance_ledger",
+    "sms_cdr",
+    "billing_event",
+    "billing_refund",
+    "billing_opening",
+    "billing_parked",
+)
+COPY_TABLES = "".join(
+    f"CREATE TABLE tampered.{t} (LIKE public.{t} INCLUDING ALL);"
+    f"INSERT INTO tampered.{t} SELECT * FROM public.{t};"
+    for t in TABLES
+)
+REFUND = "reason LIKE 'SMS refund:%' AND reference = 'refused'"
+ANOTHER = UUID(int=9)
+TAMPERINGS = [
+    (
+        f"UPDATE account_balances SET balance = balance + 0.000001 WHERE account_id = '{ACCOUNT}'",
+        "balances",
+        str(ACCOUNT),
+    ),
+    (
+        "INSERT INTO balance_ledger (account_id, amount, direction)"
+        f" VALUES ('{ANOTHER}', 1, 'credit')",
+        "balances",
+        str(ANOTHER),
+    ),
+    (f"DELETE FROM balance_ledger WHERE {REFUND}", "refund_entries", REFUSED),
+    (f"UPDATE balance_ledger SET amount = 0.009 WHERE {REFUND}", "refund_entries", REFUSED),
+    (f"UPDATE balance_ledger SET direction = 'debit' WHERE {REFUND}", "refund_entries", REFUSED),
+    (
+        "UPDATE balance_ledger SET direction = 'credit' WHERE reason LIKE 'SMS refund reversed%'",
+        "refund_entries",
+        DELIVERED,
+    ),
+    (
+        "DELETE FROM balance_ledger WHERE reference = 'bid of debited'",
+        "debit_entries",
+        "bid of debited",
+    ),
+    (
+        "UPDATE billing_event SET confirmed = false WHERE message_id = 'debited'",
+        "debit_entries",
+        "bid of debited",
+    ),
+    (
+        "UPDATE billing_event SET ledger_id = NULL, received_at = now() + interval '1 s'"
+        " WHERE message_id = 'debited'",
+        "missing_debits",
+        "bid of debited",
+    ),
+    (
+        "INSERT INTO balance_ledger (id, account_id, amount, direction, reason, reference)"
+        f" SELECT '{ANOTHER}', account_id, amount, direction, reason, reference"
+        f" FROM balance_ledger WHERE {REFUND}",
+        "stray_entries",
+        str(ANOTHER),
+    ),
+    (
+        "UPDATE sms_cdr SET confirmed_amount = 0.02 WHERE message_id = 'debited'",
+        "confirmed_amounts",
+        DEBITED,
+    ),
+    (
+        "UPDATE sms_cdr SET finalized_at = NULL WHERE message_id = 'debited'",
+        "confirmed_amounts",
+        DEBITED,
+    ),
+    ("DELETE FROM sms_cdr WHERE message_id = 'debited'", "confirmed_amounts", DEBITED),
+    (
+        "UPDATE sms_cdr SET status = 'queued', status_rank = NULL WHERE message_id = 'debited'",
+        "statuses",
+        DEBITED,
+    ),
+    (
+        "UPDATE sms_cdr SET refunded_amount = NULL WHERE message_id = 'refused'",
+        "refunded_amounts",
+        REFUSED,
+    ),
+    (
+        "UPDATE sms_cdr SET price = 0.001 WHERE message_id = 'refused'",
+        "refunded_amounts",
+        REFUSED,
+    ),
+    (
+        "UPDATE sms_cdr SET status = 'delivered' WHERE message_id = 'refused'",
+        "unreversed_refunds",
+        REFUSED,
+    ),
+    (
+        "DELETE FROM billing_refund WHERE message_id = 'refused'",
+        "missing_refunds",
+        REFUSED,
+    ),
+    (
+        "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '1 h'"
+        " WHERE message_id = 'refused'",
+        "overdue_refunds",
+        REFUSED,
+    ),
+]
+
+
+async def test_the_report_names_rows_and_says_how_many_more(
+    settled: dict[str, str], gateway: Gateway
+) -> None:
+    await gateway.database.execute("UPDATE sms_cdr SET confirmed_amount = 7")
+    code, text = reconcile(settled, "--limit", "2")
+    assert code == 1
+    assert "CDRs are finalised with their confirmed charges: 3 differ" in text
+    assert "        debited: CDR has confirmed 7.000000, its charges come to 0.010000" in text
+    assert "        and 1 more (--limit)" in text
+    assert text.splitlines()[-1] == "3 differences"
+
+
+async def test_a_database_without_the_tables_or_none_is_said_plainly(
+    stack, empty_database: str
+) -> None:
+    for database, words in ((empty_database, "billing-service migrate"), ("missing", "not exist")):
+        result = run_to_end("reconcile", environment=stack.environment(database))
+        assert result.returncode == 3
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr
