@@ -177,13 +177,16 @@ class Worker:
         """
         sleep = retry.unless_stopped(self.stop)
         while not self.stop.is_set():
-            passing = (*OUTAGES, CannotStart) if self._has_consumed else OUTAGES
-            async for attempt in retry.patiently("RabbitMQ is away", passing, sleep):
+            async for attempt in retry.patiently("RabbitMQ is away", OUTAGES, sleep):
                 with attempt:
                     await self._circuit.run(lambda: pool.execute(statement("ping")), sleep)
                     started = time.monotonic()
                     try:
                         await self._session(streams)
+                    except CannotStart as error:
+                        if not self._has_consumed:
+                            raise
+                        raise SessionLost(str(error)) from error
                     except OUTAGES as error:
                         if time.monotonic() - started < WELL_SECONDS:
                             raise

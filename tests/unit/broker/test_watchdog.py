@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.broker import topology, watchdog
+from service.broker.deliveries import Deliveries
+from service.broker.errors import SessionLost
+from service.broker.topology import DLR
+from service.exits import CannotStart
+from service.settings import Dlr
+
+
+@pytest.fixture(autouse=True)
+def _quick(logged, monkeypatch):
+    monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(watchdog, "ANSWER_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def consumer():
+    return Deliveries(None, DLR.queue, Dlr())
+
+
+def declaring(monkeypatch, answer):
+    async def declare(_connection, _sources):
+        found = answer()
+        if isinstance(found, Exception):
+            raise found
+        return {DLR.queue: found}
+
+    monkeypatch.setattr(topology, "declare", declare)
+
+
+async def watch(consumer) -> None:
+    async with asyncio.timeout(0.3):
+        await watchdog.watch(None, {DLR: "quorum"}, [consumer])
+
+
+async def test_messages_that_wait_while_none_arrives_end_the_session(monkeypatch, consumer):
+    declaring(monkeypatch, lambda: 7)
+    with pytest.raises(SessionLost, match=r"billing_service\.dlr: 7 messages wait and none"):
+        await watch(consumer)
+
+
+async def test_an_empty_queue_is_no_reason(monkeypatch, consumer):
+    declaring(monkeypatch, lambda: 0)
+    with pytest.raises(TimeoutError):
+        await watch(consumer)
+
+
+async def test_as_long_as_something_arrives_or_is_in_hand_all_is_well(monkeypatch, consumer):
+    def answer() -> int:
+        consumer._last_tag += 1
+        consumer._acknowledged += 1
+        return 7
+
+    declaring(monkeypatch, answer)
+    with pytest.raises(TimeoutError):
+        await watch(consumer)
+    declaring(monkeypatch, lambda: 7)
+    consumer._acknowledged -= 1  # one batch is held: there may be no room for more
+    with pytest.raises(TimeoutError):
+        await watch(consumer)
+
+
+async def test_a_broker_that_does_not_answer_ends_the_session(monkeypatch, consumer):
+    async def declare(_connection, _sources):
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(topology, "declare", declare)
+    with pytest.raises(SessionLost, match="has not answered"):
+        await watch(consumer)
+
+
+async def test_a_topology_that_is_refused_later_on_is_said_and_lived_with(
+    monkeypatch, consumer, logged
+):
+    declaring(monkeypatch, lambda: CannotStart("exchange messaging exists with another type"))
+    with pytest.raises(TimeoutError):
+        await watch(consumer)
+    assert any("exchange messaging" in line["event"] for line in logged)
