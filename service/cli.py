@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from service import __version__
+from service import __version__, run_directory
 from service.config import ConfigError, effective, find_file, load
 from service.exits import CannotStart, Exit
 from service.settings import Settings
 
 EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
-for good (credentials, schema, queue arguments); 5 the drain ran out of time, so that some
-messages will be delivered again.
+for good (credentials, schema, queue arguments); 4 workers died as soon as they were started, again
+and again; 5 the drain ran out of time or was cut short, so that some messages will be delivered
+again.
 """
 
 app = typer.Typer(
@@ -72,16 +71,15 @@ def run(config: ConfigOption = None) -> None:
 
     Starts a worker process for each core, waits for RabbitMQ and PostgreSQL where they are not
     up yet, and serves /metrics, /healthz and /readyz. On SIGTERM or Ctrl-C it stops consuming,
-    commits and acknowledges what is in hand, and exits with 0.
+    commits and acknowledges what is in hand, and exits with 0; at a second one it ends at once.
+
+    SIGHUP reads the settings again and replaces the workers one after another, each by one that
+    consumes already. SIGTTIN and SIGTTOU start and drain one worker.
     """
     settings = _load(config)
-    # prometheus_client looks for this when it is imported, here and in every worker.
-    directory = tempfile.mkdtemp(prefix="billing-service-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    try:
-        raise typer.Exit(_supervise(settings))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with run_directory.create():
+        code = _supervise(settings, lambda: load(config))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -161,8 +159,8 @@ def _load(config: Path | None) -> Settings:
         _fail(f"these settings cannot work:\n{listing}", Exit.CONFIG)
 
 
-def _supervise(settings: Settings) -> Exit:
-    import structlog  # noqa: PLC0415 - only after PROMETHEUS_MULTIPROC_DIR is set
+def _supervise(settings: Settings, reload: Callable[[], Settings]) -> Exit:
+    import structlog  # noqa: PLC0415 - only after the run's directory is there
     import uvloop  # noqa: PLC0415
 
     from service.ops import log  # noqa: PLC0415
@@ -171,7 +169,7 @@ def _supervise(settings: Settings) -> Exit:
     log.configure(settings.log)
 
     async def supervise() -> Exit:
-        return await Supervisor(settings).run()
+        return await Supervisor(settings, reload).run()
 
     try:
         return uvloop.run(supervise())

@@ -12,6 +12,7 @@ class Exit(IntEnum):
     FAILED: an error that is none of the others.
     CONFIG: the settings or the command line cannot work.
     CANNOT_START: broker or database refuse for good: credentials, schema, queue arguments.
+    CRASH_LOOP: workers die as soon as they are started, again and again.
     ABANDONED: the drain did not finish in time; what was not committed is delivered again.
     """
 
@@ -19,6 +20,7 @@ class Exit(IntEnum):
     FAILED = 1
     CONFIG = 2
     CANNOT_START = 3
+    CRASH_LOOP = 4
     ABANDONED = 5
 
 

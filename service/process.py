@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import aiomultiprocess
 import uvloop
 from aiomultiprocess.types import Unit
 
-from service import worker
+from service import run_directory, worker
 from service.pulse import Pulse
 
 if TYPE_CHECKING:
     from service.settings import Settings
+
+# Makes a worker write the stacks of its threads, whatever its event loop is at.
+STACKS_SIGNAL: Final = signal.SIGUSR1
+STACKS_SECONDS: Final = 2.0
 
 
 class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
@@ -27,14 +34,14 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
     worker has none, and a manager would outlive a supervisor that is killed.
     """
 
-    def __init__(self, settings: Settings, number: int) -> None:
+    def __init__(self, settings: Settings, number: int, *, patient: bool) -> None:
         self.pulse = Pulse()
         self._gone = asyncio.Event()
         self.number = number
         self.unit = Unit(
             target=worker.run,
             args=(settings, number, self.pulse, os.getpid()),
-            kwargs={},
+            kwargs={"patient": patient},
             namespace=None,
             loop_initializer=uvloop.new_event_loop,
         )
@@ -62,6 +69,15 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         self.aio_process.join()
         return int(self.exitcode)
 
+    async def stacks(self) -> str:
+        """Return the stacks of its threads, or why there are none."""
+        file = _stacks_file(self.pid)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, STACKS_SIGNAL)
+        await asyncio.sleep(STACKS_SECONDS)
+        text = file.read_text(errors="replace") if file.exists() else ""
+        return text or f"none: the process is {_state(self.pid)}"
+
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self.aio_process.sentinel)
         self._gone.set()
@@ -69,4 +85,21 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
 
 def _run_to_exit_code(unit: Unit) -> None:
     """Run the coroutine in the child, and end with what it returned."""
-    sys.exit(aiomultiprocess.Process.run_async(unit))
+    run_directory.hold()
+    with _stacks_file(os.getpid()).open("w") as stacks:
+        faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True, chain=False)
+        sys.exit(aiomultiprocess.Process.run_async(unit))
+
+
+def _stacks_file(pid: int) -> Path:
+    return run_directory.path() / f"stacks-{pid}.txt"
+
+
+def _state(pid: int) -> str:
+    """Describe a process by what Linux says of it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "gone"
+    names = {"T": "stopped by a signal", "D": "waiting for a device", "Z": "dead"}
+    return names.get(state, f"in state {state}")

@@ -42,6 +42,11 @@ class Pulse:
         return bool(self._figures[_HAS_CONSUMED])
 
     @property
+    def last(self) -> float:
+        """Monotonic time of the last beat in seconds; 0 before the first one."""
+        return float(self._figures[_BEAT])
+
+    @property
     def fresh(self) -> bool:
         """Whether its event loop ran within the last few seconds."""
-        return bool(time.monotonic() - self._figures[_BEAT] < STALE_SECONDS)
+        return time.monotonic() - self.last < STALE_SECONDS

@@ -29,6 +29,7 @@ ENV_PREFIX = "BILLING_"
 DAY = 86_400.0
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
+MAX_WORKERS = 256
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
 Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
@@ -233,8 +234,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
-        le=256,
+        le=MAX_WORKERS,
         description="worker processes; default: one for each core",
+    )
+    hang_timeout: Seconds = Field(
+        30, ge=3, description="seconds without a heartbeat after which a worker is killed"
     )
     shutdown_timeout: Seconds = Field(
         30, description="seconds to flush, commit and acknowledge after SIGTERM"

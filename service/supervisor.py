@@ -1,133 +1,215 @@
-"""Starts, watches and stops the worker processes; serves their metrics and health."""
+"""Starts, watches and stops the workers; obeys signals; serves metrics and health."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from service import retry
+from service.config import ConfigError
+from service.deaths import Deaths
 from service.exits import Exit
-from service.ops import metrics
+from service.ops import log as logs
 from service.ops.http import HttpServer
-from service.process import WorkerProcess
+from service.settings import MAX_WORKERS
+from service.slot import Slot
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
-# A worker that lived this long was well; its successor starts without delay.
-WELL_SECONDS = 60.0
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+OBEYED: Final = (*ENDING, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+# How long a worker with new settings may take to consume before the old one is kept.
+SUCCESSION_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.1
 
 log = structlog.get_logger()
 
 
-class WorkerDied(Exception):
-    """A worker ended that should not have."""
-
-
 class Supervisor:
-    """Keeps the configured number of workers alive until a signal says otherwise."""
+    """Keeps the wanted number of workers alive until a signal says otherwise.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: those to begin with.
+        load: reads and validates them again, for SIGHUP; raises ConfigError.
+    """
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._stop = asyncio.Event()
-        self._workers: dict[int, WorkerProcess] = {}
+        self._load = load
+        self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
+        self._deaths = Deaths()
+        self._slots: dict[int, Slot] = {}
+        self._lives: dict[Slot, asyncio.Task[None]] = {}
+        self._draining = False
         self._exit = Exit.OK
-        self._has_consumed = False
 
     async def run(self) -> Exit:
-        """Run until SIGTERM or SIGINT, or until a worker says that it can never start.
+        """Run until SIGTERM or SIGINT, or until going on is of no use.
 
         Returns:
             The exit code: OK after a complete drain.
         """
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._on_signal, signum)
+        for signum in OBEYED:
+            loop.add_signal_handler(signum, self._signals.put_nowait, signum)
         async with HttpServer(self._settings.http, ready=self.ready) as http:
             log.info("starting", workers=self._settings.workers, http=http.url)
             async with asyncio.TaskGroup() as tasks:
                 for number in range(1, self._settings.workers + 1):
-                    tasks.create_task(self._keep_alive(number), name=f"worker-{number}")
-                tasks.create_task(self._end_workers(), name="shutdown")
+                    self._slots[number] = self._open(tasks, number, self._settings)
+                await self._obey(tasks)
+                await self._drain()
         log.info("stopped", exit_code=int(self._exit))
         return self._exit
 
     def ready(self) -> dict[str, bool]:
         """Return, for each worker wanted, whether it consumes and can write."""
-        return {
-            f"worker-{number}": number in self._workers and self._workers[number].pulse.ready
-            for number in range(1, self._settings.workers + 1)
-        }
+        return {f"worker-{number}": slot.ready for number, slot in sorted(self._slots.items())}
+
+    async def _obey(self, tasks: asyncio.TaskGroup) -> None:
+        """Do what signals say, until it is time to stop."""
+        reloading: asyncio.Task[None] | None = None
+        while (signum := await self._signals.get()) is not None:
+            log.info("signal", signal=signum.name)
+            if signum in ENDING:
+                break
+            if reloading is not None and not reloading.done():
+                # One after another: what came meanwhile is done on what that will have changed.
+                reloading.add_done_callback(partial(self._again, signum))
+            elif signum is signal.SIGHUP:
+                reloading = tasks.create_task(self._reload(tasks), name="reload")
+            else:
+                self._scale(tasks, +1 if signum is signal.SIGTTIN else -1)
+        if reloading is not None:
+            reloading.cancel()
+
+    def _again(self, signum: signal.Signals, _: object) -> None:
+        self._signals.put_nowait(signum)
+
+    async def _drain(self) -> None:
+        """Let all workers drain; kill those that take too long, or all at a second signal."""
+        log.info("draining", workers=len(self._lives))
+        self._draining = True
+        for slot in self._lives:
+            slot.retire()
+        impatience = asyncio.create_task(self._second_signal(), name="impatience")
+        ends = asyncio.gather(*self._lives.values())
+        either: set[asyncio.Future[Any]] = {ends, impatience}
+        timeout = self._settings.shutdown_timeout
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not ends.done():
+            why = "second signal" if impatience.done() else "out of time to drain"
+            for slot in self._lives:
+                log.error("worker killed", why=why, worker=slot.number)
+                slot.kill()
+            await ends
+        impatience.cancel()
+
+    async def _second_signal(self) -> None:
+        while await self._signals.get() not in ENDING:
+            pass
+
+    def _open(self, tasks: asyncio.TaskGroup, number: int, settings: Settings) -> Slot:
+        """Start keeping a worker."""
+        slot = Slot(settings, number, self._on_death)
+        life = tasks.create_task(slot.run(), name=f"worker-{number}")
+        self._lives[slot] = life
+        life.add_done_callback(lambda _: self._on_end(slot))
+        return slot
+
+    def _on_end(self, slot: Slot) -> None:
+        del self._lives[slot]
+        if self._draining and not slot.drained and self._exit is Exit.OK:
+            self._exit = Exit.ABANDONED
+
+    def _on_death(self, slot: Slot, code: int) -> None:
+        """Decide whether a worker that died is worth another."""
+        if self._slots.get(slot.number) is not slot:
+            slot.retire()  # the successor of one that is still there
+        elif code == Exit.CANNOT_START and not self._has_run():
+            log.critical("worker cannot start; see its last line above", worker=slot.number)
+            self._give_up(Exit.CANNOT_START)
+        else:
+            self._deaths.add(time.monotonic())
+            if self._deaths.are_a_loop(len(self._slots)):
+                log.critical(
+                    "workers die as soon as they are started; giving up. The lines above say of "
+                    "what; nothing that was not acknowledged is lost",
+                    worker=slot.number,
+                    exit_code=code,
+                )
+                self._give_up(Exit.CRASH_LOOP)
+
+    def _give_up(self, code: Exit) -> None:
+        if self._exit is Exit.OK:
+            self._exit = code
+            self._signals.put_nowait(None)
+        for slot in self._slots.values():
+            slot.retire()
 
     def _has_run(self) -> bool:
-        """Whether any worker has ever consumed: what is refused after that may pass."""
-        alive = any(worker.pulse.has_consumed for worker in self._workers.values())
-        return alive or self._has_consumed
+        return any(slot.has_consumed for slot in self._slots.values())
 
-    def _on_signal(self, signum: signal.Signals) -> None:
-        log.info("draining", signal=signum.name)
-        self._stop.set()
-
-    async def _keep_alive(self, number: int) -> None:
-        """Start a worker, and another when it dies, with backoff when they die young."""
-        sleep = retry.unless_stopped(self._stop)
-        with suppress(retry.Stopped):
-            while not self._stop.is_set():
-                async for attempt in retry.patiently(
-                    f"worker-{number} died young", (WorkerDied,), sleep
-                ):
-                    with attempt:
-                        await self._live(number)
-
-    async def _live(self, number: int) -> None:
-        """See one process through its life.
-
-        Raises:
-            WorkerDied: it died young; the next one should wait.
-        """
-        started = time.monotonic()
-        worker = WorkerProcess(self._settings, number)
-        try:
-            worker.start()
-        except OSError as error:  # no memory, no processes left
-            raise WorkerDied(str(error)) from error
-        self._workers[number] = worker
-        metrics.WORKERS.inc()
-        log.info("worker started", worker=number, pid=worker.pid)
-        code = await worker.ended()
-        metrics.WORKERS.dec()
-        del self._workers[number]
-        self._has_consumed |= worker.pulse.has_consumed
-        metrics.forget_process(worker.pid or 0)
-        if self._stop.is_set():
-            # One that was terminated while it was still loading had nothing to drain.
-            if code not in {Exit.OK, -signal.SIGTERM} and self._exit is Exit.OK:
-                log.error("worker did not drain", worker=number, exit_code=code)
-                self._exit = Exit.ABANDONED
-        elif code == Exit.CANNOT_START and not self._has_run():
-            log.critical("worker cannot start; see its last line above", worker=number)
-            self._exit = Exit.CANNOT_START
-            self._stop.set()
+    def _scale(self, tasks: asyncio.TaskGroup, change: int) -> None:
+        """Keep one worker more or fewer."""
+        wanted = len(self._slots) + change
+        if not 1 <= wanted <= MAX_WORKERS:
+            log.warning("not changed: there must be 1 to 256 workers", workers=len(self._slots))
+            return
+        if change > 0:
+            self._slots[wanted] = self._open(tasks, wanted, self._settings)
         else:
-            metrics.WORKER_RESTARTS.inc()
-            log.error("worker died; starting another", worker=number, exit_code=code)
-            if time.monotonic() - started < WELL_SECONDS:
-                raise WorkerDied(f"exit code {code}")
+            self._slots.pop(wanted + 1).retire()
+        log.info("scaled", workers=wanted)
 
-    async def _end_workers(self) -> None:
-        """On stop, let the workers drain; kill those that take too long."""
-        await self._stop.wait()
-        draining = list(self._workers.values())
-        for worker in draining:
-            worker.terminate()
-        ends = [asyncio.create_task(worker.ended()) for worker in draining]
-        if ends:
-            await asyncio.wait(ends, timeout=self._settings.shutdown_timeout)
-        for worker in self._workers.values():
-            log.error("worker killed: out of time to drain", worker=worker.number, pid=worker.pid)
-            worker.kill()
+    async def _reload(self, tasks: asyncio.TaskGroup) -> None:
+        """Replace all workers by such with new settings, one after another."""
+        try:
+            settings = self._load()
+        except ConfigError as error:
+            log.error("settings not reloaded; going on as before", problems=error.problems)
+            return
+        if settings.http != self._settings.http:
+            log.warning("http.host and http.port only change with a restart")
+        log.info("reloading", workers=settings.workers)
+        for number in range(1, settings.workers + 1):
+            successor = self._open(tasks, number, settings)
+            if not await self._is_ready_in_time(successor):
+                successor.kill()
+                log.error(
+                    "settings not reloaded: no worker consumes with them; going on as before",
+                    replaced=number - 1,
+                )
+                return
+            predecessor = self._slots.get(number)
+            self._slots[number] = successor
+            await self._end(predecessor)
+        for number in [n for n in self._slots if n > settings.workers]:
+            await self._end(self._slots.pop(number))
+        self._settings = settings
+        logs.configure(settings.log)
+        log.info("reloaded", workers=settings.workers)
+
+    async def _is_ready_in_time(self, slot: Slot) -> bool:
+        deadline = time.monotonic() + SUCCESSION_SECONDS
+        while not slot.ready:
+            if slot not in self._lives or time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
+
+    async def _end(self, slot: Slot | None) -> None:
+        """Let a worker drain, and kill it if it takes too long."""
+        if slot is None or slot not in self._lives:
+            return
+        slot.retire()
+        ended, _ = await asyncio.wait({self._lives[slot]}, timeout=self._settings.shutdown_timeout)
+        if not ended:
+            log.error("worker killed", why="out of time to drain", worker=slot.number)
+            slot.kill()

@@ -52,7 +52,9 @@ JITTER_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-async def run(settings: Settings, number: int, life: Pulse, supervisor: int) -> Exit:
+async def run(
+    settings: Settings, number: int, life: Pulse, supervisor: int, *, patient: bool
+) -> Exit:
     """Be a worker until SIGTERM, or until the supervisor is gone.
 
     Args:
@@ -60,13 +62,14 @@ async def run(settings: Settings, number: int, life: Pulse, supervisor: int) -> 
         number: which worker this is, from 1.
         life: where to show the supervisor that it is alive.
         supervisor: its process id; whoever else is the parent has inherited an orphan.
+        patient: others have consumed before, so that what is refused now may pass.
 
     Returns:
         The process's exit code.
     """
     logs.configure(settings.log, worker=number)
     leniency.install()
-    worker = Worker(settings, f"billing-service worker-{number}", life, supervisor)
+    worker = Worker(settings, f"billing-service worker-{number}", life, supervisor, patient=patient)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop.set)
     try:
         return await worker.run()
@@ -81,7 +84,9 @@ async def run(settings: Settings, number: int, life: Pulse, supervisor: int) -> 
 class Worker:
     """The tasks of one process, and what they share."""
 
-    def __init__(self, settings: Settings, name: str, life: Pulse, supervisor: int) -> None:
+    def __init__(
+        self, settings: Settings, name: str, life: Pulse, supervisor: int, *, patient: bool
+    ) -> None:
         self.stop = asyncio.Event()
         self._settings = settings
         self._name = name
@@ -90,7 +95,7 @@ class Worker:
         self._circuit = Circuit()
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
-        self._has_consumed = False
+        self._is_patient = patient
 
     async def run(self) -> Exit:
         """Open the database, then consume until told to stop.
@@ -98,15 +103,22 @@ class Worker:
         Raises:
             CannotStart: broker or database refuse for good.
         """
+        self._show()  # it has loaded: from now on silence is a hang
         beating = asyncio.create_task(self._beat(), name="pulse")
         try:
-            sleep = retry.unless_stopped(self.stop)
-            pool = await open_pool(self._settings.database, self._name, sleep)
-            return await self._work(pool, beating)
+            return await self._work(await self._open_pool(), beating)
         except retry.Stopped:
             return Exit.OK
         finally:
             await _end({beating})
+
+    async def _open_pool(self) -> asyncpg.Pool:
+        sleep = retry.unless_stopped(self.stop)
+        passing = (CannotStart,) if self._is_patient else ()
+        async for attempt in retry.patiently("cannot start", passing, sleep):
+            with attempt:
+                pool = await open_pool(self._settings.database, self._name, sleep)
+        return pool
 
     async def _work(self, pool: asyncpg.Pool, beating: asyncio.Task[None]) -> Exit:
         refunds, bill = self._settings.refund, self._settings.bill
@@ -184,7 +196,7 @@ class Worker:
                     try:
                         await self._session(streams)
                     except CannotStart as error:
-                        if not self._has_consumed:
+                        if not self._is_patient:
                             raise
                         raise SessionLost(str(error)) from error
                     except OUTAGES as error:
@@ -227,7 +239,7 @@ class Worker:
                         )
                         for stream, deliveries in consumers.items()
                     ]
-                    self._has_consumed = True
+                    self._is_patient = True
                     self._show()
                     log.info("consuming", queues=[stream.source.queue for stream in streams])
                     await asyncio.wait(consuming)

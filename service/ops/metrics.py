@@ -1,7 +1,7 @@
 """Every metric, declared once.
 
-prometheus_client keeps one file for each process in $PROMETHEUS_MULTIPROC_DIR, which must be set
-before it is first imported: the CLI does so before it imports anything that counts. The
+prometheus_client keeps one file for each process in the run's directory, which must be there
+before it is first imported: the CLI sees to it before it imports anything that counts. The
 supervisor adds the files up, so a figure is right across restarts of workers.
 """
 
@@ -104,6 +104,9 @@ DATABASE_CONNECTED = Gauge(
 WORKERS = Gauge("billing_workers", "Worker processes alive", multiprocess_mode="livesum")
 WORKER_RESTARTS = Counter(
     "billing_worker_restarts_total", "Worker processes started again after they died"
+)
+WORKER_HANGS = Counter(
+    "billing_worker_hangs_total", "Worker processes killed because their event loop hung"
 )
 
 

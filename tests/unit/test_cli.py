@@ -114,7 +114,8 @@ def supervised(monkeypatch):
     class Supervisor:
         ends = Exit.OK
 
-        def __init__(self, settings):
+        def __init__(self, settings, load):
+            assert load() == settings
             seen["settings"] = settings
 
         async def run(self):
@@ -145,4 +146,4 @@ def test_run_ends_with_3_and_the_reason_when_waiting_will_not_help(supervised, l
 
 
 def test_exit_codes_are_those_that_help_tells_of():
-    assert [int(code) for code in Exit] == [0, 1, 2, 3, 5]
+    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5]
