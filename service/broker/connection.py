@@ -54,6 +54,10 @@ async def connect(settings: Jasmin, name: str) -> AsyncIterator[AbstractConnecti
             f"RabbitMQ refuses user {settings.amqp_user!r}: check jasmin.amqp_user and "
             "jasmin.amqp_password (BILLING_JASMIN_AMQP_USER, BILLING_JASMIN_AMQP_PASSWORD)"
         ) from error
+    except StopAsyncIteration as error:
+        # All that aiormq tells when the connection ends in the middle of the handshake, as behind
+        # a proxy or a load balancer whose broker is away.
+        raise ConnectionError("RabbitMQ closed the connection during the handshake") from error
     except InvalidFrameError as error:
         # All that aiormq tells when the broker answers connection.open with connection.close.
         if "Connection.OpenOk" not in str(error):
