@@ -12,6 +12,7 @@ from aio_pika import DeliveryMode
 from aio_pika import Message as AmqpMessage
 from pamqp import encode
 
+from service.broker.errors import opening_channel
 from service.broker.topology import Source
 from service.events.message import Message
 from service.ops import metrics
@@ -49,8 +50,9 @@ class DeadLetters:
     @classmethod
     async def open(cls, connection: AbstractConnection) -> DeadLetters:
         """Open a channel with publisher confirms of its own."""
-        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-        await channel.initialize()
+        with opening_channel():
+            channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+            await channel.initialize()
         return cls(channel)
 
     async def publish(self, stream: str, source: Source, letters: Sequence[DeadLetter]) -> None:

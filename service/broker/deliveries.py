@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 
 from service.batcher import Batch, Batcher
-from service.broker.errors import SessionLost
+from service.broker.errors import SessionLost, opening_channel
 from service.events.message import Message
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Deliveries:
         transport = connection.transport
         if transport is None:
             raise SessionLost(f"{queue}: connection closed")
-        channel = await transport.connection.channel(publisher_confirms=False)
+        with opening_channel():
+            channel = await transport.connection.channel(publisher_confirms=False)
         deliveries = cls(channel, queue, settings)
         await deliveries._consume()
         return deliveries

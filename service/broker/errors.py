@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 
 # RabbitMQ is away, or went away, or answered with something that a new connection may mend.
@@ -10,6 +13,15 @@ OUTAGES = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 class SessionLost(ConnectionError):
     """The session with the broker is over; what it had not acknowledged will come again."""
+
+
+@contextmanager
+def opening_channel() -> Iterator[None]:
+    """Take for a lost session what aiormq raises when the connection has closed meanwhile."""
+    try:
+        yield
+    except RuntimeError as error:  # and no other word of it
+        raise SessionLost(str(error)) from error
 
 
 class HeldTooLong(SessionLost):

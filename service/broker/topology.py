@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aio_pika import ExchangeType
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
+from service.broker.errors import opening_channel
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ async def declare(
     waiting = {}
     for source, queue_type in sources.items():
         try:
-            async with connection.channel() as channel:
+            with opening_channel():
+                channel = connection.channel()
+                await channel.initialize()
+            async with channel:
                 await channel.declare_exchange(source.exchange, ExchangeType.TOPIC)
                 await channel.declare_queue(
                     source.dead_queue, durable=True, arguments={"x-queue-type": queue_type}
