@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock clean
+.PHONY: help setup run test chaos outage lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,12 @@ run: .venv/.ready ## Run it: on private RabbitMQ and PostgreSQL with sample traf
 
 test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: .venv/.ready ## Break everything at random under load, then compare every event and cent
+	@$(BIN)/python -m bench.chaos run $(ARGS)
+
+outage: .venv/.ready ## Take the database away for a minute under 2,000 events/s, and compare
+	@$(BIN)/python -m bench.chaos outage $(ARGS)
 
 lint: .venv/.ready ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""``make chaos`` and ``make outage``: break everything at random, then count events and money."""
+"""``make chaos`` and ``make outage``: break everything, then count every event and cent."""

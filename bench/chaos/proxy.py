@@ -8,6 +8,7 @@ from typing import Final, Self
 
 _CHUNK: Final = 65_536
 _SLOW_SECONDS: Final = 0.05
+_CLOSING_SECONDS: Final = 2.0
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 
@@ -29,6 +30,9 @@ class Proxy:
         self._flowing.set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -40,6 +44,8 @@ class Proxy:
             self._server.close()
         self.resume()
         self.cut()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _CLOSING_SECONDS)
 
     def cut(self) -> None:
         """Reset all connections."""
@@ -56,6 +62,8 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self._serving += 1
+        self._idle.clear()
         try:
             if self.refusing:
                 _reset(writer)
@@ -66,6 +74,9 @@ class Proxy:
         finally:
             _close(writer)
             self._writers.discard(writer)
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._target)

@@ -24,13 +24,15 @@ class ServiceProcess:
     """Runs ``billing-service`` with ``settings`` (its BILLING_* variables) and no others.
 
     It has a session of its own, so that Ctrl-C reaches only the demonstration, and is told to
-    drain when the demonstration dies in whatever way. All that it says goes to ``log``.
+    drain when the demonstration dies in whatever way. All that it says goes to ``log``. The
+    package that runs is the one found in ``code``.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, code: Path = _PROJECT) -> None:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("BILLING_")}
         self._variables = inherited | dict(settings)
         self._child: subprocess.Popen[bytes] | None = None
+        self._code = code
         self.log = log
         self.log.unlink(missing_ok=True)  # of the run before
 
@@ -64,7 +66,7 @@ class ServiceProcess:
     def _spawn(self, command: str) -> subprocess.Popen[bytes]:
         return spawn(
             [sys.executable, "-m", "service", command],
-            directory=_PROJECT,
+            directory=self._code,
             log=self.log,
             variables=self._variables,
             end_with_us=signal.SIGTERM,

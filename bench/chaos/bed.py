@@ -1,0 +1,161 @@
+"""The test bed: private servers behind proxies, the service, and who writes, sends and watches."""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import asyncpg
+
+from bench.chaos.gateway import Gateway
+from bench.chaos.keeper import Keeper
+from bench.chaos.observer import Observer
+from bench.chaos.plan import AddAccount, AddCdr, Event, Step
+from bench.chaos.proxy import Proxy
+from bench.chaos.publisher import Publisher
+from bench.chaos.rig import DATABASE, Rig
+from bench.chaos.rubbish import Rubbish
+from bench.chaos.storm import Struck
+from bench.demo.process import ServiceProcess
+from bench.stack import Stack
+
+PROJECT: Final = Path(__file__).parents[2]
+SETTLE_SECONDS: Final = 5
+GUESS_SECONDS: Final = 5
+HEARTBEAT_SECONDS: Final = 5
+_SETTINGS: Final = {
+    "BILLING_CONFIG": "/dev/null",
+    "BILLING_HTTP_PORT": "0",
+    "BILLING_LOG_FORMAT": "json",
+    # So short that a run of some minutes gets to see what they do.
+    "BILLING_JASMIN_AMQP_HEARTBEAT": str(HEARTBEAT_SECONDS),
+    "BILLING_DATABASE_COMMAND_TIMEOUT": "5",
+    "BILLING_PARKING_GUESS_GRACE": str(GUESS_SECONDS),
+    "BILLING_PARKING_PART_GRACE": "6",
+    "BILLING_SHUTDOWN_TIMEOUT": "10",
+}
+
+
+@contextmanager
+def servers(
+    directory: Path | None, report: Callable[[str], None], *, keep: bool
+) -> Iterator[tuple[Stack, Path]]:
+    """Start both servers in a directory of their own; leave nothing of it unless told to keep it.
+
+    Raises:
+        StackError: they cannot be installed or started.
+    """
+    base = directory or PROJECT / ".stack"
+    base.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="chaos-", dir=base))
+    place.chmod(0o755)  # PostgreSQL runs as another user where we are root
+    stack = Stack(place)
+    try:
+        stack.start(report)
+        yield stack, place
+    finally:
+        stack.stop()
+        if keep:
+            report(f"kept: {place} and {stack.postgres.directory}")
+        else:
+            shutil.rmtree(stack.postgres.directory, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Bed:
+    """What a scenario works with."""
+
+    rig: Rig
+    gateway: Gateway
+    publisher: Publisher
+    observer: Observer
+    struck: list[Struck]
+
+    def feed(self, steps: Sequence[Step]) -> Iterator[Event | Rubbish]:
+        """Yield what is to be published; what is to be written goes to the gateway meanwhile."""
+        for step in steps:
+            if isinstance(step, AddCdr | AddAccount):
+                self.gateway.write([step])
+            else:
+                yield step
+
+
+@asynccontextmanager
+async def make_bed(
+    stack: Stack,
+    place: Path,
+    seed: int,
+    *,
+    code: Path,
+    rate: float,
+    brake: int,
+    settings: Mapping[str, str],
+) -> AsyncIterator[Bed]:
+    """Migrate, start the service behind proxies, and all who look after the run.
+
+    Args:
+        stack: running servers.
+        place: where the logs go.
+        seed: for whoever chooses a victim.
+        code: the directory that has the package ``service``.
+        rate: publications per second.
+        brake: how long a queue may get before the publisher waits.
+        settings: of the service, besides those that every run has.
+
+    Raises:
+        ServiceFailed: it cannot migrate or does not become ready.
+    """
+    await _create_database(stack)
+    async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:
+        dsn = stack.postgres.dsn(DATABASE)
+        variables = {
+            **stack.environment(DATABASE),
+            **_SETTINGS,
+            **settings,
+            "BILLING_JASMIN_AMQP_PORT": str(broker.port),
+            "BILLING_DATABASE_URL": dsn.replace(f":{urlsplit(dsn).port}/", f":{database.port}/"),
+        }
+        await asyncio.to_thread(ServiceProcess(variables, place / "migrate.log", code).migrate)
+        keeper = Keeper(variables, place, code)
+        rig = Rig(stack, broker, database, keeper, random.Random(f"victims {seed}"))  # noqa: S311
+        struck: list[Struck] = []
+        observer = Observer(rig, lambda: struck)
+        gateway = Gateway(dsn)
+        publisher = Publisher(stack.rabbitmq.url(), rate, lambda: observer.depth < brake)
+        keeper.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(observer.run(), name="observer"),
+                    tasks.create_task(gateway.run(), name="gateway"),
+                ]
+                async with aiohttp.ClientSession() as http:
+                    await keeper.ready(http)
+                yield Bed(rig, gateway, publisher, observer, struck)
+                for task in background:
+                    task.cancel()
+        finally:
+            keeper.kill_all()
+
+
+async def reconcile(bed: Bed) -> tuple[int, str]:
+    """Run ``billing-service reconcile``, past the proxy; return its exit code and output."""
+    return await asyncio.to_thread(
+        bed.rig.keeper.run_command, bed.rig.stack.postgres.dsn(DATABASE), "reconcile"
+    )
+
+
+async def _create_database(stack: Stack) -> None:
+    connection = await asyncpg.connect(stack.postgres.dsn())
+    try:
+        await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()

@@ -1,0 +1,90 @@
+"""The harness in its two-minute version; and that it finds what it is there to find."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_chaos(directory: Path, scenario: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a scenario to its end; return its exit code and what it wrote."""
+    output = directory / "chaos.json"
+    command = [sys.executable, "-m", "bench.chaos", scenario, "--output", str(output), *arguments]
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    assert output.exists(), "it failed before it had anything to compare"
+    return done.returncode, json.loads(output.read_text())
+
+
+def broken_service(directory: Path, *changes: tuple[str, str, str]) -> Path:
+    """Return a directory that has the service with texts in its files replaced."""
+    code = directory / "broken"
+    shutil.copytree(ROOT / "service", code / "service", ignore=shutil.ignore_patterns("*.pyc"))
+    for name, old, new in changes:
+        file = code / "service" / name
+        text = file.read_text()
+        assert text.count(old) == 1, f"{name} has changed: {old!r}"
+        file.write_text(text.replace(old, new))
+    return code
+
+
+def differing(result: dict[str, Any]) -> set[str]:
+    """Return which checks found a difference, by the first word of their names."""
+    return {check["what"].split(":")[0] for check in result["checks"] if check["different"]}
+
+
+@pytest.mark.timeout(420)
+def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
+    code, result = run_chaos(tmp_path, "run", "--short")
+    assert result["problems"] == []
+    assert differing(result) == set()
+    assert code == 0
+
+
+@pytest.mark.timeout(300)
+def test_an_outage_of_the_database_dead_letters_and_redelivers_nothing(tmp_path: Path) -> None:
+    code, result = run_chaos(tmp_path, "outage", "--seconds", "10", "--rate", "500")
+    assert result["problems"] == []
+    assert differing(result) == set()
+    assert code == 0
+    assert result["dead_letters"] == 0
+    assert result["redelivered_by_the_broker"] == 0
+    assert result["published_during_outage"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_finds_events_that_were_acknowledged_before_they_were_committed(tmp_path: Path) -> None:
+    code = broken_service(
+        tmp_path,
+        (
+            "stream.py",
+            "as held:\n",
+            "as held:\n"
+            "                await deliveries.settle(batch, set())\n"
+            "                await asyncio.sleep(0.2)\n",
+        ),
+    )
+    arguments = ["--events", "4000", "--rate", "400", "--only", "worker killed"]
+    exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
+    assert exit_code == 1
+    assert "receipts" in differing(result)
+
+
+@pytest.mark.timeout(300)
+def test_finds_refunds_that_were_paid_twice(tmp_path: Path) -> None:
+    code = broken_service(
+        tmp_path,
+        ("store/money.py", "if charge.is_refunded or ", "if "),
+        ("store/sql/book_refunds.sql", " AND r.booked_at IS NULL", ""),
+    )
+    arguments = ["--events", "3000", "--rate", "400", "--no-faults"]
+    exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
+    assert exit_code == 1
+    assert {"ledger", "balances"} <= differing(result)
