@@ -131,7 +131,7 @@ class PostgreSQL(Server):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return lines[0] == str(self._children[-1].pid) and lines[7:8] == ["ready   "]
+        return lines[:1] == [str(self._children[-1].pid)] and lines[7:8] == ["ready   "]
 
 
 def _account(data: Path) -> pwd.struct_passwd | None:
