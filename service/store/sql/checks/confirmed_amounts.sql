@@ -18,6 +18,8 @@ FULL JOIN (
     SELECT message_id, round(sum(amount), 6) AS amount
     FROM billing_event
     WHERE confirmed AND message_id IS NOT NULL
+      -- Older CDRs may have been removed for their age.
+      AND received_at >= (SELECT min(created_at) FROM sms_cdr)
     GROUP BY message_id
 ) AS e ON e.message_id = c.message_id
 WHERE c.confirmed_amount IS DISTINCT FROM e.amount OR c.finalized_at IS NULL

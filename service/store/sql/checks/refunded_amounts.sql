@@ -13,5 +13,7 @@ FROM (SELECT message_id, refunded_amount, price FROM sms_cdr WHERE refunded_amou
 FULL JOIN (
     SELECT message_id, amount FROM billing_refund
     WHERE booked_at IS NOT NULL AND reversed_at IS NULL
+      -- Older CDRs may have been removed for their age.
+      AND noted_at >= (SELECT min(created_at) FROM sms_cdr)
 ) AS r ON r.message_id = c.message_id
 WHERE c.refunded_amount IS DISTINCT FROM r.amount OR c.refunded_amount > c.price
