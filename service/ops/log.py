@@ -17,7 +17,7 @@ _NUMERIC_LEVELS = logging.getLevelNamesMapping()
 
 
 def configure(settings: Log, **context: object) -> None:
-    """Send this process's logs to standard error.
+    """Send this process's logs to standard error; may be called again with other settings.
 
     Args:
         settings: level and format.
@@ -36,7 +36,6 @@ def configure(settings: Log, **context: object) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
-        cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**context)
     # What libraries have to say about connections, this service says itself, once.
