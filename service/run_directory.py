@@ -30,7 +30,9 @@ def create() -> Iterator[Path]:
     _remove_leftovers()
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     os.environ[VARIABLE] = str(directory)
-    hold()
+    # Its name appears when it is locked already: there is no moment for others to take it in.
+    _hold(directory / "lock.new")
+    (directory / "lock.new").rename(directory / "lock")
     try:
         yield directory
     finally:
@@ -39,13 +41,17 @@ def create() -> Iterator[Path]:
 
 def hold() -> None:
     """Keep this run's directory from being taken for a leftover while this process lives."""
-    _held.append((path() / "lock").open("a"))
-    fcntl.flock(_held[-1], fcntl.LOCK_SH)
+    _hold(path() / "lock")
 
 
 def path() -> Path:
     """Return this run's directory."""
     return Path(os.environ[VARIABLE])
+
+
+def _hold(lock: Path) -> None:
+    _held.append(lock.open("a"))
+    fcntl.flock(_held[-1], fcntl.LOCK_SH)
 
 
 def _remove_leftovers() -> None:
