@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Makes a worker write the stacks of its threads, whatever its event loop is at.
 STACKS_SIGNAL: Final = signal.SIGUSR1
 STACKS_SECONDS: Final = 2.0
+# What is meant for the supervisor alone, but may reach its whole process group: from a terminal
+# that is closed, or that is written to from the background.
+DEAF_TO: Final = {signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU}
 
 
 class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
@@ -50,33 +53,36 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         )
 
     def start(self) -> None:
-        """Start it deaf to Ctrl-C, which reaches the whole process group of a terminal.
+        """Start it deaf to Ctrl-C and the like, which reach the whole process group.
 
-        The supervisor alone answers to that; a blocked signal is inherited, so there is no
+        The supervisor alone answers to those; a blocked signal is inherited, so there is no
         moment at which the child could be interrupted.
         """
-        resource_tracker.ensure_running()  # starting it on the way would lift the block
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
+            resource_tracker.ensure_running()  # a process too; starting it unblocks SIGINT
+            signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
             super().start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
         asyncio.get_running_loop().add_reader(self.aio_process.sentinel, self._on_end)
 
     async def ended(self) -> int:
         """Wait for its end without polling; return the exit code, negative for a signal."""
         await self._gone.wait()
         self.aio_process.join()
+        _stacks_file(self.pid).unlink(missing_ok=True)
         return int(self.exitcode)
 
     async def stacks(self) -> str:
         """Return the stacks of its threads, or why there are none."""
         file = _stacks_file(self.pid)
+        if not file.exists():  # nor would it survive the signal
+            return "none: the process is still loading"
         with suppress(ProcessLookupError):
             os.kill(self.pid, STACKS_SIGNAL)
         await asyncio.sleep(STACKS_SECONDS)
-        text = file.read_text(errors="replace") if file.exists() else ""
-        return text or f"none: the process is {_state(self.pid)}"
+        return file.read_text(errors="replace") or f"none: the process is {_state(self.pid)}"
 
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self.aio_process.sentinel)
@@ -101,5 +107,10 @@ def _state(pid: int) -> str:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "gone"
-    names = {"T": "stopped by a signal", "D": "waiting for a device", "Z": "dead"}
+    names = {
+        "T": "stopped by a signal",
+        "t": "stopped by a debugger",
+        "D": "waiting for a device",
+        "Z": "dead",
+    }
     return names.get(state, f"in state {state}")
