@@ -1,30 +1,31 @@
-"""When to give up starting workers again: a policy without a clock or a process of its own."""
+"""When a worker is past hope: a policy without a clock or a process of its own."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
-PER_WORKER: Final = 5
-WINDOW_SECONDS: Final = 60.0
+# A worker that lived this long was well.
+WELL_SECONDS: Final = 60.0
+# So many deaths in a row, none of them after it was well, are no accident.
+LIMIT: Final = 5
 
 
 class Deaths:
-    """Remembers when workers died.
+    """Counts how often in a row one worker died young.
 
-    One that dies again and again among others that are well is started again for ever, as its
-    backoff keeps it below the limit; all of them dying at once reach it within seconds.
+    It is for the supervisor to ask all of its workers: while a single one is well, the others are
+    started again for ever, with backoff, because that one still does the work.
     """
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque()
+        self._young = 0
 
-    def add(self, now: float) -> None:
-        """Remember a death, at a monotonic time in seconds."""
-        self._times.append(now)
-        while self._times[0] < now - WINDOW_SECONDS:
-            self._times.popleft()
+    def add(self, lived: float) -> bool:
+        """Remember a death after so many seconds of life; return whether that was young."""
+        young = lived < WELL_SECONDS
+        self._young = self._young + 1 if young else 0
+        return young
 
-    def are_a_loop(self, workers: int) -> bool:
-        """Whether that many workers died so often lately that starting more is of no use."""
-        return len(self._times) >= PER_WORKER * workers
+    def are_a_loop(self, age: float) -> bool:
+        """Whether it does nothing but die; ``age`` is that of the present process in seconds."""
+        return self._young >= LIMIT and age < WELL_SECONDS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from service import pulse, retry
+from service.deaths import Deaths
 from service.exits import Exit
 from service.ops import metrics
 from service.process import WorkerProcess
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-# A worker that lived this long was well; its successor starts without delay.
-WELL_SECONDS: Final = 60.0
 # How long a process may take to load before its event loop runs.
 LOADING_SECONDS: Final = 60.0
 
@@ -39,6 +38,7 @@ class Slot:
         settings: those of its workers.
         number: which worker this is, from 1.
         on_death: is told the exit code of every worker that died unasked.
+        is_patient: whether a worker now started waits out what would else be refused for good.
     """
 
     def __init__(
@@ -46,11 +46,15 @@ class Slot:
         settings: Settings,
         number: int,
         on_death: Callable[[Slot, int], None],
+        is_patient: Callable[[], bool],
     ) -> None:
         self.number = number
         self.settings = settings
         self._on_death = on_death
+        self._is_patient = is_patient
+        self._deaths = Deaths()
         self._worker: WorkerProcess | None = None
+        self._started = 0.0
         self._retired = asyncio.Event()
         self._has_consumed = False
         self.drained = True
@@ -65,6 +69,12 @@ class Slot:
         """Whether any worker in it ever has: what is refused after that may pass."""
         alive = self._worker is not None and self._worker.pulse.has_consumed
         return self._has_consumed or alive
+
+    @property
+    def crashes(self) -> bool:
+        """Whether its workers do nothing but die, one after another."""
+        age = time.monotonic() - self._started if self._worker is not None else 0.0
+        return self._deaths.are_a_loop(age)
 
     def retire(self) -> None:
         """Let its worker drain, and start no other."""
@@ -96,8 +106,8 @@ class Slot:
         Raises:
             WorkerDied: it died young; the next one should wait.
         """
-        started = time.monotonic()
-        worker = WorkerProcess(self.settings, self.number, patient=self._has_consumed)
+        self._started = time.monotonic()
+        worker = WorkerProcess(self.settings, self.number, patient=self._is_patient())
         try:
             worker.start()
         except OSError as error:  # no memory, no processes left
@@ -120,12 +130,13 @@ class Slot:
             if not self.drained:
                 log.error("worker did not drain", worker=self.number, exit_code=code)
             return
+        young = self._deaths.add(time.monotonic() - self._started)
         self._on_death(self, code)
         if self._retired.is_set():
             return
         metrics.WORKER_RESTARTS.inc()
         log.error("worker died; starting another", worker=self.number, exit_code=code)
-        if time.monotonic() - started < WELL_SECONDS:
+        if young:
             raise WorkerDied(f"exit code {code}")
 
     async def _watch(self, worker: WorkerProcess) -> None:

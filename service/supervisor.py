@@ -6,17 +6,15 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from service.config import ConfigError
-from service.deaths import Deaths
 from service.exits import Exit
 from service.ops import log as logs
 from service.ops.http import HttpServer
-from service.settings import MAX_WORKERS
+from service.settings import MAX_WORKERS, Http
 from service.slot import Slot
 
 if TYPE_CHECKING:
@@ -43,7 +41,8 @@ class Supervisor:
         self._settings = settings
         self._load = load
         self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
-        self._deaths = Deaths()
+        self._changes: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._reload_waits = False
         self._slots: dict[int, Slot] = {}
         self._lives: dict[Slot, asyncio.Task[None]] = {}
         self._draining = False
@@ -74,23 +73,26 @@ class Supervisor:
 
     async def _obey(self, tasks: asyncio.TaskGroup) -> None:
         """Do what signals say, until it is time to stop."""
-        reloading: asyncio.Task[None] | None = None
+        changing = tasks.create_task(self._change(tasks), name="changes")
         while (signum := await self._signals.get()) is not None:
             log.info("signal", signal=signum.name)
             if signum in ENDING:
                 break
-            if reloading is not None and not reloading.done():
-                # One after another: what came meanwhile is done on what that will have changed.
-                reloading.add_done_callback(partial(self._again, signum))
-            elif signum is signal.SIGHUP:
-                reloading = tasks.create_task(self._reload(tasks), name="reload")
+            if signum is signal.SIGHUP and self._reload_waits:
+                continue
+            self._reload_waits |= signum is signal.SIGHUP
+            self._changes.put_nowait(signum)
+        changing.cancel()
+
+    async def _change(self, tasks: asyncio.TaskGroup) -> None:
+        """Do what changes the workers, one after another, each on what the last one has left."""
+        while True:
+            signum = await self._changes.get()
+            if signum is signal.SIGHUP:
+                self._reload_waits = False  # what comes from here on asks for another one
+                await self._reload(tasks)
             else:
                 self._scale(tasks, +1 if signum is signal.SIGTTIN else -1)
-        if reloading is not None:
-            reloading.cancel()
-
-    def _again(self, signum: signal.Signals, _: object) -> None:
-        self._signals.put_nowait(signum)
 
     async def _drain(self) -> None:
         """Let all workers drain; kill those that take too long, or all at a second signal."""
@@ -117,7 +119,12 @@ class Supervisor:
 
     def _open(self, tasks: asyncio.TaskGroup, number: int, settings: Settings) -> Slot:
         """Start keeping a worker."""
-        slot = Slot(settings, number, self._on_death)
+
+        def is_patient() -> bool:
+            # New settings are put to the test: with them, what is refused is refused for good.
+            return settings is self._settings and self._has_run()
+
+        slot = Slot(settings, number, self._on_death, is_patient)
         life = tasks.create_task(slot.run(), name=f"worker-{number}")
         self._lives[slot] = life
         life.add_done_callback(lambda _: self._on_end(slot))
@@ -135,16 +142,14 @@ class Supervisor:
         elif code == Exit.CANNOT_START and not self._has_run():
             log.critical("worker cannot start; see its last line above", worker=slot.number)
             self._give_up(Exit.CANNOT_START)
-        else:
-            self._deaths.add(time.monotonic())
-            if self._deaths.are_a_loop(len(self._slots)):
-                log.critical(
-                    "workers die as soon as they are started; giving up. The lines above say of "
-                    "what; nothing that was not acknowledged is lost",
-                    worker=slot.number,
-                    exit_code=code,
-                )
-                self._give_up(Exit.CRASH_LOOP)
+        elif all(slot.crashes for slot in self._slots.values()):
+            log.critical(
+                "all workers die as soon as they are started; giving up. The lines above say of "
+                "what; nothing that was not acknowledged is lost",
+                worker=slot.number,
+                exit_code=code,
+            )
+            self._give_up(Exit.CRASH_LOOP)
 
     def _give_up(self, code: Exit) -> None:
         if self._exit is Exit.OK:
@@ -175,26 +180,52 @@ class Supervisor:
         except ConfigError as error:
             log.error("settings not reloaded; going on as before", problems=error.problems)
             return
-        if settings.http != self._settings.http:
-            log.warning("http.host and http.port only change with a restart")
+        settings = self._with_what_cannot_change(settings)
         log.info("reloading", workers=settings.workers)
+        before = len(self._slots)
         for number in range(1, settings.workers + 1):
-            successor = self._open(tasks, number, settings)
-            if not await self._is_ready_in_time(successor):
-                successor.kill()
+            if not await self._replace(tasks, number, settings):
                 log.error(
                     "settings not reloaded: no worker consumes with them; going on as before",
-                    replaced=number - 1,
+                    worker=number,
                 )
+                await self._roll_back(tasks, replaced=number - 1, before=before)
                 return
-            predecessor = self._slots.get(number)
-            self._slots[number] = successor
-            await self._end(predecessor)
-        for number in [n for n in self._slots if n > settings.workers]:
-            await self._end(self._slots.pop(number))
         self._settings = settings
         logs.configure(settings.log)
+        for number in range(before, settings.workers, -1):
+            await self._end(self._slots.pop(number))
         log.info("reloaded", workers=settings.workers)
+
+    def _with_what_cannot_change(self, settings: Settings) -> Settings:
+        ours, theirs = self._settings.http, settings.http
+        changed = [n for n in Http.model_fields if getattr(ours, n) != getattr(theirs, n)]
+        if changed:
+            log.warning(
+                "some settings only change with a restart; the others are reloaded",
+                settings=[f"http.{name}" for name in changed],
+            )
+        return settings.model_copy(update={"http": ours})
+
+    async def _replace(self, tasks: asyncio.TaskGroup, number: int, settings: Settings) -> bool:
+        """Replace one worker, once its successor consumes; return whether that came about."""
+        successor = self._open(tasks, number, settings)
+        if not await self._is_ready_in_time(successor):
+            successor.kill()
+            return False
+        predecessor = self._slots.get(number)
+        self._slots[number] = successor
+        if predecessor is not None:
+            await self._end(predecessor)
+        return True
+
+    async def _roll_back(self, tasks: asyncio.TaskGroup, replaced: int, before: int) -> None:
+        """Give the workers that were replaced already their old settings back."""
+        for number in range(replaced, 0, -1):
+            if number > before:
+                await self._end(self._slots.pop(number))
+            elif not await self._replace(tasks, number, self._settings):
+                log.error("worker goes on with the new settings; reload again", worker=number)
 
     async def _is_ready_in_time(self, slot: Slot) -> bool:
         deadline = time.monotonic() + SUCCESSION_SECONDS
@@ -204,12 +235,13 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)
         return True
 
-    async def _end(self, slot: Slot | None) -> None:
+    async def _end(self, slot: Slot) -> None:
         """Let a worker drain, and kill it if it takes too long."""
-        if slot is None or slot not in self._lives:
-            return
         slot.retire()
-        ended, _ = await asyncio.wait({self._lives[slot]}, timeout=self._settings.shutdown_timeout)
+        life = self._lives.get(slot)
+        if life is None:
+            return
+        ended, _ = await asyncio.wait({life}, timeout=self._settings.shutdown_timeout)
         if not ended:
             log.error("worker killed", why="out of time to drain", worker=slot.number)
             slot.kill()

@@ -182,6 +182,13 @@ class Gateway:
         await channel.close()
         return int(declared.declaration_result.message_count or 0)
 
+    async def consumers(self, queue: str) -> int:
+        """Return how many consumers the broker has for a queue."""
+        channel = await self._connection.channel()
+        declared = await channel.declare_queue(queue, passive=True)
+        await channel.close()
+        return int(declared.declaration_result.consumer_count or 0)
+
     async def take(self, queue: str) -> list[aio_pika.abc.AbstractIncomingMessage]:
         """Take everything that waits in a queue that nobody else consumes."""
         async with self._connection.channel() as channel:

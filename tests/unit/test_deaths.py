@@ -5,26 +5,41 @@ import pytest
 from service import deaths
 from service.deaths import Deaths
 
+WELL = deaths.WELL_SECONDS
+YOUNG = WELL - 0.1
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_all_workers_dying_at_once_are_a_loop(workers):
+
+def died(*lives: float) -> Deaths:
     seen = Deaths()
-    for number in range(deaths.PER_WORKER * workers):
-        assert not seen.are_a_loop(workers)
-        seen.add(number * 0.1)
-    assert seen.are_a_loop(workers)
+    for lived in lives:
+        seen.add(lived)
+    return seen
 
 
-def test_deaths_that_are_far_apart_are_not():
+def test_a_worker_that_has_not_died_is_no_loop():
+    assert not Deaths().are_a_loop(age=0)
+
+
+def test_dying_young_again_and_again_is_a_loop():
     seen = Deaths()
-    for number in range(100):
-        seen.add(number * deaths.WINDOW_SECONDS / (deaths.PER_WORKER - 1) * 1.01)
-        assert not seen.are_a_loop(1)
+    for _ in range(deaths.LIMIT):
+        assert not seen.are_a_loop(age=0)
+        assert seen.add(YOUNG)
+    assert seen.are_a_loop(age=0)
+    assert seen.are_a_loop(age=YOUNG)
 
 
-def test_one_bad_worker_among_good_ones_is_not():
-    """Its backoff keeps it at about one death in ten seconds."""
-    seen = Deaths()
-    for number in range(100):
-        seen.add(number * 10.0)
-    assert not seen.are_a_loop(2)
+@pytest.mark.parametrize("place", range(deaths.LIMIT))
+def test_having_been_well_in_between_breaks_the_row(place):
+    lives = [YOUNG] * deaths.LIMIT
+    lives[place] = WELL
+    assert not died(*lives).are_a_loop(age=0)
+
+
+def test_what_was_is_forgotten_once_the_present_process_is_well():
+    assert not died(*[YOUNG] * deaths.LIMIT).are_a_loop(age=WELL)
+
+
+def test_dying_old_is_not_dying_young():
+    assert not Deaths().add(WELL)
+    assert not died(*[WELL] * 100).are_a_loop(age=0)
