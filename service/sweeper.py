@@ -17,6 +17,7 @@ import structlog
 
 from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
+from service.broker.publisher import CONFIRM_SECONDS
 from service.events.fields import following_ids
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused
 from service.ops import metrics
@@ -166,14 +167,23 @@ class Sweeper:
         stream: Stream[Any],
         dead: Sequence[tuple[Parked, str]],
     ) -> None:
-        """Publish to the dead queue; unpark only once the broker has confirmed."""
+        """Publish to the dead queue; unpark only what the broker has confirmed.
+
+        What it refuses stays parked until the next sweep, and holds up nothing else. While a
+        confirm may still come, nothing more is published: it could be the same again.
+        """
         dead_letters = self._dead_letters()
-        if not dead or dead_letters is None:
+        if not dead or dead_letters is None or dead_letters.is_waiting:
             return
         letters = [DeadLetter(parked.message, reason) for parked, reason in dead]
-        await dead_letters.publish(stream.name, stream.source, letters)
-        await parking.unpark(connection, [parked for parked, _ in dead])
-        stream.report.dead(letters)
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            taken = await dead_letters.offer(stream.name, stream.source, letters)
+        buried = [parked for (parked, _), is_in in zip(dead, taken, strict=True) if is_in]
+        if buried:
+            await parking.unpark(connection, buried)
+            stream.report.dead(
+                [letter for letter, is_in in zip(letters, taken, strict=True) if is_in]
+            )
 
     async def _link_parts(self, connection: Connection) -> None:
         """Link receipts for parts of long messages, of whose ids Jasmin names only the last."""

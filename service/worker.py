@@ -220,7 +220,7 @@ class Worker:
             connect(jasmin, f"{self._name} dead letters") as publishing,
         ):
             await topology.declare(connection, sources)
-            self._dead_letters = await DeadLetters.open(publishing)
+            self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None
             try:
                 async with asyncio.TaskGroup() as tasks:

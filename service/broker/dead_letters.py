@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import struct
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from aio_pika import DeliveryMode
-from aio_pika import Message as AmqpMessage
-from pamqp import encode
+import structlog
+from aiormq.exceptions import PublishError
 
-from service.broker.errors import opening_channel
-from service.broker.topology import Source
+from service import retry
+from service.broker import topology
+from service.broker.marks import mark
+from service.broker.publisher import Publisher
 from service.events.message import Message
+from service.exits import CannotStart
 from service.ops import metrics
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractConnection
+    from aio_pika.abc import AbstractConnection
 
-# Headers that a dead letter carries besides its own.
-STREAM = "x-billing-stream"
-REASON = "x-billing-reason"
-TIME = "x-billing-dead-at"
-EXCHANGE = "x-billing-exchange"
-ROUTING_KEY = "x-billing-routing-key"
-# Names of its own headers, where these cannot be published again as they were.
-HEADERS = "x-billing-headers"
+    from service.broker.topology import Source
+    from service.settings import QueueType
 
-# Well below the smallest frame that a header must fit into.
-MAX_HEADER_BYTES = 32_768
-CONFIRM_SECONDS = 10
+log = structlog.get_logger()
 
 
 class DeadLetter(NamedTuple):
@@ -42,83 +33,80 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """Publishes to the dead queues; returns only when the broker has confirmed."""
+    """Publishes to the dead queues; build it with :meth:`open`."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
-        self._channel = channel
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        publisher: Publisher,
+        sources: Mapping[Source, QueueType],
+    ) -> None:
+        self._connection = connection
+        self._publisher = publisher
+        self._sources = sources
 
     @classmethod
-    async def open(cls, connection: AbstractConnection) -> DeadLetters:
-        """Open a channel with publisher confirms of its own."""
-        with opening_channel():
-            channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-            await channel.initialize()
-        return cls(channel)
+    async def open(
+        cls, connection: AbstractConnection, sources: Mapping[Source, QueueType]
+    ) -> DeadLetters:
+        """Open a channel with publisher confirms of its own.
+
+        Args:
+            connection: best one of its own.
+            sources: whose dead queues there are, and their type.
+        """
+        return cls(connection, await Publisher.open(connection), sources)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a confirm may still come for what was published before."""
+        return self._publisher.is_waiting
 
     async def publish(self, stream: str, source: Source, letters: Sequence[DeadLetter]) -> None:
-        """Publish through the default exchange, never through one of Jasmin's.
+        """Publish until the broker has confirmed each; what it refuses is tried again.
+
+        Returns only then, however long the broker refuses: the caller sets the limit.
 
         Raises:
-            AMQPError, TimeoutError: the broker did not take one of them; nothing may be
-                acknowledged.
+            AMQPError, SessionLost, ...: the channel is gone; nothing may be acknowledged.
         """
-        exchange = self._channel.default_exchange
-        await asyncio.gather(
-            *(
-                exchange.publish(
-                    _marked(stream, letter),
-                    routing_key=source.dead_queue,
-                    mandatory=True,
-                    timeout=CONFIRM_SECONDS,
-                )
-                for letter in letters
-            )
-        )
-        metrics.DEAD_LETTERS.labels(stream).inc(len(letters))
+        left = list(letters)
+        what = f"{source.dead_queue} does not take dead letters; their batch is held"
+        async for attempt in retry.patiently(what, (_Refused,)):
+            with attempt:
+                taken, why = await self._try(stream, source, left)
+                left = [letter for letter, is_in in zip(left, taken, strict=True) if not is_in]
+                if left:
+                    raise _Refused(f"{why} ({len(left)} left)")
+
+    async def offer(self, stream: str, source: Source, letters: Sequence[DeadLetter]) -> list[bool]:
+        """Publish once; return for each letter whether the broker has it.
+
+        Raises:
+            AMQPError, SessionLost, ...: the channel is gone; nothing is known of any of them.
+        """
+        taken, why = await self._try(stream, source, letters)
+        if not all(taken):
+            left = taken.count(False)
+            log.error(f"{source.dead_queue} does not take dead letters", error=why, left=left)
+        return taken
+
+    async def _try(
+        self, stream: str, source: Source, letters: Sequence[DeadLetter]
+    ) -> tuple[list[bool], str]:
+        """Publish once; return for each letter whether the broker has it, and why not."""
+        marked = [mark(stream, source, letter.message, letter.reason) for letter in letters]
+        answers = await self._publisher.offer(source.dead_queue, marked)
+        taken = [answer is None for answer in answers]
+        metrics.DEAD_LETTERS.labels(stream).inc(sum(taken))
+        if not any(isinstance(answer, PublishError) for answer in answers):
+            return taken, "it is full, and a policy of overflow reject-publish lets nothing in"
+        try:
+            await topology.declare_dead_queue(self._connection, source, self._sources[source])
+        except CannotStart as error:
+            return taken, str(error)
+        return taken, "it was gone, and has been declared again"
 
 
-def _marked(stream: str, letter: DeadLetter) -> AmqpMessage:
-    message = letter.message
-    return AmqpMessage(
-        body=message.body,
-        message_id=message.message_id,
-        delivery_mode=DeliveryMode.PERSISTENT,
-        headers={
-            **_headers(message.headers),
-            STREAM: stream,
-            REASON: letter.reason,
-            TIME: datetime.now(UTC).isoformat(timespec="milliseconds"),
-            EXCHANGE: message.exchange,
-            ROUTING_KEY: message.routing_key,
-        },
-    )
-
-
-def _headers(headers: dict[str, Any]) -> dict[str, Any]:
-    """Return a message's own headers as they can be published again, or as text where not.
-
-    The client library reads more than it can write, and RabbitMQ takes CC and BCC for further
-    routing keys, which must not send a dead letter anywhere else.
-    """
-    safe = {
-        f"x-billing-{name}" if name in {"CC", "BCC"} else name: _encodable(value)
-        for name, value in headers.items()
-    }
-    try:
-        if len(encode.field_table(safe)) <= MAX_HEADER_BYTES:
-            return safe
-    except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
-        pass
-    return {HEADERS: str(list(headers))[:MAX_HEADER_BYTES]}
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return bytearray(value)
-    if isinstance(value, float):
-        return repr(value)  # it would be written with half its digits
-    if isinstance(value, dict):
-        return {name: _encodable(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_encodable(inner) for inner in value]
-    return value
+class _Refused(Exception):
+    """The broker does not take dead letters for now."""

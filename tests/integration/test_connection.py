@@ -17,7 +17,7 @@ from service.settings import Dlr
 OPENERS: dict[str, Callable[[AbstractConnection], Awaitable[Any]]] = {
     "topology": lambda connection: topology.declare(connection, {topology.DLR: "quorum"}),
     "deliveries": lambda connection: Deliveries.open(connection, topology.DLR.queue, Dlr()),
-    "dead letters": DeadLetters.open,
+    "dead letters": lambda connection: DeadLetters.open(connection, {topology.DLR: "quorum"}),
 }
 
 

@@ -79,8 +79,13 @@ async def test_queues_are_durable_and_bound_as_the_specification_says():
         assert broker.queues[source.queue] == {"durable": True, "arguments": arguments}
         dead = broker.queues[source.dead_queue]
         assert dead["durable"]
-        assert dead["arguments"]["x-queue-type"] == queue_type
-        assert not {"x-message-ttl", "x-max-length"} & dead["arguments"].keys()
+        assert dead["arguments"] == topology.dead_queue_arguments(queue_type)
+
+
+def test_nothing_is_ever_pushed_out_of_a_dead_queue():
+    quorum = topology.dead_queue_arguments("quorum")
+    assert quorum == {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+    assert topology.dead_queue_arguments("classic") == {"x-queue-type": "classic"}
 
 
 # As RabbitMQ words them.
