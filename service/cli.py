@@ -1,17 +1,17 @@
-"""The command line: run | migrate | check-config | reconcile."""
+"""The command line: run | migrate | check-config | reconcile | dlq."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from service import __version__, run_directory
-from service.config import ConfigError, effective, find_file, load
+from service.commandline import ConfigOption, fail, load_settings
+from service.config import effective, find_file, load
+from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
 from service.settings import Settings
 
@@ -31,15 +31,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        help="TOML file; default: $BILLING_CONFIG, else config/billing.toml where there is one.",
-    ),
-]
+app.add_typer(dlq, name="dlq")
 
 
 def _print_version(wanted: bool) -> None:
@@ -76,7 +68,7 @@ def run(config: ConfigOption = None) -> None:
     SIGHUP reads the settings again and replaces the workers one after another, each by one that
     consumes already. SIGTTIN and SIGTTOU start and drain one worker.
     """
-    settings = _load(config)
+    settings = load_settings(config)
     with run_directory.create():
         code = _supervise(settings, lambda: load(config))
     raise typer.Exit(code)
@@ -95,14 +87,14 @@ def migrate(config: ConfigOption = None) -> None:
 
     from service.store import migrate as migration  # noqa: PLC0415
 
-    settings = _load(config)
+    settings = load_settings(config)
     try:
         migration.migrate(settings.database.url.get_secret_value(), typer.echo)
     except CommandError as error:
-        _fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
+        fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).strip()
-        _fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
+        fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
 
 
 @app.command()
@@ -124,13 +116,13 @@ def reconcile(
     from service.store.errors import describe  # noqa: PLC0415
     from service.store.reconcile import reconcile as compare  # noqa: PLC0415
 
-    settings = _load(config)
+    settings = load_settings(config)
     try:
         found = asyncio.run(compare(settings, limit, lambda line: typer.echo(line, err=True)))
     except asyncpg.UndefinedTableError as error:
-        _fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
+        fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        _fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
+        fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
 
@@ -141,7 +133,7 @@ def check_config(config: ConfigOption = None) -> None:
 
     Exits with 2 and a list of what is wrong when they cannot work.
     """
-    settings = _load(config)
+    settings = load_settings(config)
     rows = list(effective(settings, config))
     name_width = max(len(row.name) for row in rows)
     value_width = min(44, max(len(row.value) for row in rows))
@@ -149,14 +141,6 @@ def check_config(config: ConfigOption = None) -> None:
     for row in rows:
         origin = row.variable if row.origin == "environment" else row.origin
         typer.echo(f"{row.name:<{name_width}} = {row.value:<{value_width}}  # {origin}")
-
-
-def _load(config: Path | None) -> Settings:
-    try:
-        return load(config)
-    except ConfigError as error:
-        listing = "\n".join(f"  - {problem}" for problem in error.problems)
-        _fail(f"these settings cannot work:\n{listing}", Exit.CONFIG)
 
 
 def _supervise(settings: Settings, reload: Callable[[], Settings]) -> Exit:
@@ -176,8 +160,3 @@ def _supervise(settings: Settings, reload: Callable[[], Settings]) -> Exit:
     except CannotStart as error:
         structlog.get_logger().critical(str(error))
         return Exit.CANNOT_START
-
-
-def _fail(message: str, code: Exit) -> NoReturn:
-    typer.echo(f"billing-service: {message}", err=True)
-    sys.exit(code)

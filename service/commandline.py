@@ -1,0 +1,38 @@
+"""What all commands share: the settings they need, and how they end when that is impossible."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from service.config import ConfigError, load
+from service.exits import Exit
+from service.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="TOML file; default: $BILLING_CONFIG, else config/billing.toml where there is one.",
+    ),
+]
+
+
+def load_settings(config: Path | None) -> Settings:
+    """Read the settings, or end with a list of what is wrong with them."""
+    try:
+        return load(config)
+    except ConfigError as error:
+        listing = "\n".join(f"  - {problem}" for problem in error.problems)
+        fail(f"these settings cannot work:\n{listing}", Exit.CONFIG)
+
+
+def fail(message: str, code: Exit) -> NoReturn:
+    """Say why on standard error, and end."""
+    typer.echo(f"billing-service: {message}", err=True)
+    sys.exit(code)

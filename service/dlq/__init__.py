@@ -1,0 +1,1 @@
+"""``billing-service dlq``: looks after dead letters."""

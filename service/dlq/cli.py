@@ -1,0 +1,363 @@
+"""``billing-service dlq``: list | show | replay | export | purge."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from service.commandline import ConfigOption, fail, load_settings
+from service.dlq.selection import Selection, duration
+from service.exits import CannotStart, Exit
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+    from service.dlq.actions import Tally, Tell
+    from service.settings import Settings
+
+LISTED = 50
+SHOWN = 20
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Look after dead letters: list, show, replay, export, purge.
+
+    They can be looked at while the service runs. What a command does not remove goes back to its
+    place when the command ends, however it ends; meanwhile no second command sees it.
+    """,
+)
+
+
+class StreamName(StrEnum):
+    """What --stream may be."""
+
+    DLR = "dlr"
+    BILL = "bill"
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+StreamOption = Annotated[
+    StreamName | None, typer.Option("--stream", help="Only this stream's dead letters.")
+]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="Only with this in their reason, in any case."),
+]
+OlderOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--older-than", parser=_duration, metavar="AGE", help="Only dead for longer: 30s 15m 2h 7d."
+    ),
+]
+NewerOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--newer-than", parser=_duration, metavar="AGE", help="Only dead for less: 30s 15m 2h 7d."
+    ),
+]
+IdOption = Annotated[
+    str, typer.Option("--id", metavar="ID", help="Only those whose id begins with this.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="So many at most, the oldest first.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say how many it would be, and change nothing.")
+]
+
+
+@app.command("list")
+def list_(
+    *,
+    stream: StreamOption = None,
+    reason: ReasonOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many to show; all are counted.")] = LISTED,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Count dead letters by stream and reason, and show the oldest of them."""
+    from rich.console import Console  # noqa: PLC0415 - the other commands start faster without
+
+    from service.dlq import actions, view  # noqa: PLC0415
+
+    selection = _selection(
+        stream=stream, reason=reason, older_than=older_than, newer_than=newer_than
+    )
+    listing: list[actions.Listing] = []
+
+    async def look(connection: AbstractConnection, tell: Tell) -> None:
+        listing.append(await actions.look(connection, selection, limit, tell))
+
+    _run(load_settings(config), "list", look)
+    if json:
+        typer.echo(view.listing_as_json(listing[0]))
+    else:
+        width = None if sys.stdout.isatty() else 200
+        view.print_listing(Console(width=width, highlight=False, markup=False), listing[0])
+
+
+@app.command()
+def show(
+    *,
+    id: Annotated[str, typer.Argument(metavar="ID", help="An id of the list, or its beginning.")],  # noqa: A002
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show phone numbers and message texts too.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show everything about a dead letter; phone numbers masked and message texts hidden."""
+    from service.dlq import actions, view  # noqa: PLC0415
+
+    if not id.strip():
+        raise typer.BadParameter("give an id, or its beginning; billing-service dlq list has them")
+    selection = _selection(id=id)
+    listing: list[actions.Listing] = []
+
+    async def look(connection: AbstractConnection, tell: Tell) -> None:
+        listing.append(await actions.look(connection, selection, SHOWN, tell))
+
+    _run(load_settings(config), "show", look)
+    total, letters = listing[0].counts.total(), listing[0].letters
+    if not letters:
+        fail(f"no dead letter has an id that begins with {id!r}", Exit.FAILED)
+    if total > 1:
+        typer.echo(f"{total:,} dead letters have an id that begins with {view.printable(id)}:\n")
+    typer.echo("\n\n".join(view.as_text(letter, reveal=reveal) for letter in letters))
+    if total > len(letters):
+        typer.echo(f"\nand {total - len(letters):,} more")
+
+
+@app.command()
+def replay(
+    *,
+    stream: StreamOption = None,
+    reason: ReasonOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id: IdOption = "",  # noqa: A002
+    limit: LimitOption = None,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Put dead letters back into this service's own queues, never into Jasmin's exchanges.
+
+    One leaves the dead queue only when RabbitMQ has confirmed that the other queue has it. After
+    an interruption a few may be in both, which changes nothing: no event is applied twice.
+    """
+    from service.broker.connection import connect  # noqa: PLC0415
+    from service.dlq import actions  # noqa: PLC0415
+
+    selection = _selection(
+        stream=stream,
+        reason=reason,
+        older_than=older_than,
+        newer_than=newer_than,
+        id=id,
+        limit=limit,
+    )
+    settings, tally = load_settings(config), actions.Tally()
+
+    async def act(connection: AbstractConnection, tell: Tell) -> None:
+        if dry_run:
+            await actions.count(connection, selection, tally, tell)
+            return
+        # One of its own: under an alarm RabbitMQ stops reading connections that publish.
+        async with connect(settings.jasmin, "billing-service dlq replay publisher") as publishing:
+            await actions.replay(connection, publishing, selection, tally, tell=tell, note=_note)
+
+    if dry_run:
+        _run(settings, "replay", act)
+        typer.echo(f"{tally.done - tally.kept:,} dead letters would be replayed")
+    else:
+        with _telling(tally, "replayed"):
+            _run(settings, "replay", act)
+    if tally.kept:
+        _note(
+            f"{tally.kept:,} cannot be replayed and stay: their headers can be read or written "
+            "only in part; billing-service dlq export keeps what there is"
+        )
+
+
+@app.command()
+def export(
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write, as JSON Lines.")
+    ],
+    stream: StreamOption = None,
+    reason: ReasonOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id: IdOption = "",  # noqa: A002
+    limit: LimitOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write dead letters to a file, whole and unmasked; they stay in the dead queue.
+
+    The file appears when it is complete, readable for its owner only.
+    """
+    from service.dlq import actions  # noqa: PLC0415
+    from service.dlq.files import whole_file  # noqa: PLC0415
+
+    selection = _selection(
+        stream=stream,
+        reason=reason,
+        older_than=older_than,
+        newer_than=newer_than,
+        id=id,
+        limit=limit,
+    )
+    settings, tally = load_settings(config), actions.Tally()
+    try:
+        with whole_file(output, replace=force) as file:
+
+            async def act(connection: AbstractConnection, tell: Tell) -> None:
+                await actions.export(connection, selection, file, tally, tell)
+
+            _run(settings, "export", act)
+    except FileExistsError:
+        fail(f"{output} exists; --force replaces it", Exit.CONFIG)
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror or error}", Exit.FAILED)
+    typer.echo(f"{tally.done:,} dead letters exported to {output}")
+
+
+@app.command()
+def purge(
+    *,
+    stream: StreamOption = None,
+    reason: ReasonOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    id: IdOption = "",  # noqa: A002
+    limit: LimitOption = None,
+    dry_run: DryRunOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove dead letters for good; export them before. Asks first, unless --yes is given."""
+    from service.dlq import actions  # noqa: PLC0415
+
+    selection = _selection(
+        stream=stream,
+        reason=reason,
+        older_than=older_than,
+        newer_than=newer_than,
+        id=id,
+        limit=limit,
+    )
+    settings = load_settings(config)
+    if not (yes or dry_run or sys.stdin.isatty()):
+        fail("purge asks before it removes anything; without a terminal give --yes", Exit.CONFIG)
+    if dry_run or not yes:
+        found = actions.Tally()
+        _run(settings, "purge", lambda c, tell: actions.count(c, selection, found, tell))
+        if dry_run:
+            typer.echo(f"{found.done:,} dead letters would be removed")
+            return
+        if not found.done:
+            typer.echo("0 dead letters removed")
+            return
+        if not typer.confirm(f"Remove {found.done:,} dead letters for good?"):
+            fail("nothing was removed", Exit.FAILED)
+        selection = selection._replace(limit=found.done)
+    tally = actions.Tally()
+    with _telling(tally, "removed"):
+        _run(settings, "purge", lambda c, tell: actions.purge(c, selection, tally, tell))
+
+
+def _selection(
+    *,
+    stream: StreamName | None = None,
+    reason: str | None = None,
+    older_than: timedelta | None = None,
+    newer_than: timedelta | None = None,
+    id: str = "",  # noqa: A002
+    limit: int | None = None,
+) -> Selection:
+    return Selection(datetime.now(UTC), stream, reason, older_than, newer_than, id.strip(), limit)
+
+
+def _note(text: str) -> None:
+    typer.echo(f"billing-service: {text}", err=True)
+
+
+@contextmanager
+def _telling(tally: Tally, what: str) -> Iterator[None]:
+    """Say at the end how many it were, also when that came early."""
+    try:
+        yield
+    finally:
+        typer.echo(f"{tally.done:,} dead letters {what}")
+
+
+def _run(
+    settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
+) -> None:
+    """Connect, act and show progress; end with the reason where that is impossible."""
+    from service.broker.errors import OUTAGES  # noqa: PLC0415
+    from service.dlq.actions import Halted  # noqa: PLC0415
+
+    jasmin = settings.jasmin
+    try:
+        asyncio.run(_session(settings, name, act))
+    except CannotStart as error:
+        fail(str(error), Exit.CANNOT_START)
+    except Halted as error:
+        fail(str(error), Exit.FAILED)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _lost("interrupted")
+    except OUTAGES as error:
+        where = f"{jasmin.amqp_host}:{jasmin.amqp_port}"
+        _lost(f"RabbitMQ at {where} is away: {str(error) or type(error).__name__}")
+
+
+def _lost(why: str) -> NoReturn:
+    fail(f"{why}; what was not removed is where it was", Exit.FAILED)
+
+
+async def _session(
+    settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
+) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    from service.broker import leniency  # noqa: PLC0415
+    from service.broker.connection import connect  # noqa: PLC0415
+    from service.ops import log  # noqa: PLC0415
+
+    log.configure(settings.log)
+    leniency.install()
+    if this := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bars = {stream: progress.add_task(stream, visible=False) for stream in StreamName}
+
+        def tell(stream: str, size: int, more: int) -> None:
+            bar = bars[StreamName(stream)]
+            progress.update(bar, total=size, advance=more, visible=True)
+
+        async with connect(settings.jasmin, f"billing-service dlq {name}") as connection:
+            await act(connection, tell)
