@@ -38,29 +38,30 @@ class DeadLetters:
     def __init__(
         self,
         connection: AbstractConnection,
-        publisher: Publisher,
         sources: Mapping[Source, QueueType],
+        publishers: dict[Source, Publisher],
     ) -> None:
         self._connection = connection
-        self._publisher = publisher
         self._sources = sources
+        self._publishers = publishers
 
     @classmethod
     async def open(
         cls, connection: AbstractConnection, sources: Mapping[Source, QueueType]
     ) -> DeadLetters:
-        """Open a channel with publisher confirms of its own.
+        """Open channels with publisher confirms.
 
         Args:
             connection: best one of its own.
             sources: whose dead queues there are, and their type.
         """
-        return cls(connection, await Publisher.open(connection), sources)
+        publishers = {source: await Publisher.open(connection) for source in sources}
+        return cls(connection, sources, publishers)
 
     @property
     def is_waiting(self) -> bool:
         """Whether a confirm may still come for what was published before."""
-        return self._publisher.is_waiting
+        return any(publisher.is_waiting for publisher in self._publishers.values())
 
     async def publish(self, stream: str, source: Source, letters: Sequence[DeadLetter]) -> None:
         """Publish until the broker has confirmed each; what it refuses is tried again.
@@ -96,16 +97,28 @@ class DeadLetters:
     ) -> tuple[list[bool], str]:
         """Publish once; return for each letter whether the broker has it, and why not."""
         marked = [mark(stream, source, letter.message, letter.reason) for letter in letters]
-        answers = await self._publisher.offer(source.dead_queue, marked)
+        publisher = self._publishers[source]
+        answers = await publisher.offer(source.dead_queue, marked)
         taken = [answer is None for answer in answers]
         metrics.DEAD_LETTERS.labels(stream).inc(sum(taken))
-        if not any(isinstance(answer, PublishError) for answer in answers):
-            return taken, "it is full, and a policy of overflow reject-publish lets nothing in"
+        if all(taken):
+            return taken, ""
+        if any(isinstance(answer, PublishError) for answer in answers):
+            return taken, await self._declare(source)
+        # A quorum queue that has refused a channel goes on refusing it, when it is a change of
+        # policy that has made room.
+        if self._publishers[source] is publisher:
+            self._publishers[source] = await Publisher.open(self._connection)
+            await publisher.close()
+        return taken, "it is full, and a policy of overflow reject-publish lets nothing in"
+
+    async def _declare(self, source: Source) -> str:
+        """Declare a dead queue that is gone; return what came of it."""
         try:
             await topology.declare_dead_queue(self._connection, source, self._sources[source])
         except CannotStart as error:
-            return taken, str(error)
-        return taken, "it was gone, and has been declared again"
+            return str(error)
+        return "it was gone, and has been declared again"
 
 
 class _Refused(Exception):

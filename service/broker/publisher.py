@@ -43,6 +43,12 @@ class Publisher:
         """Whether a confirm may still come, also for what nobody waits for any more."""
         return bool(self._unconfirmed)
 
+    async def close(self) -> None:
+        """Close the channel, once the broker has answered to all that was published on it."""
+        if self._unconfirmed:
+            await asyncio.wait(self._unconfirmed)
+        await self._channel.close()
+
     async def offer(
         self, queue: str, messages: Sequence[AmqpMessage]
     ) -> list[DeliveryError | None]:

@@ -47,5 +47,5 @@ async def test_a_full_queue_that_nobody_reads_ends_it(lengths):
 
 async def test_a_queue_that_does_not_exist_ends_it(lengths):
     lengths += [None]
-    with pytest.raises(Halted, match=r"there is no queue billing_service\.dlr"):
+    with pytest.raises(Halted, match="there is no queue"):
         await room()
