@@ -1,8 +1,9 @@
 """Reads the settings: the only reader of the TOML file and of the environment.
 
 Every setting has a section and a name: ``dlr.batch_size`` in the file's table ``[dlr]`` is
-``BILLING_DLR_BATCH_SIZE`` in the environment, which wins over the file. The whole is validated
-at once, across fields, so that what cannot work is refused before anything is started.
+``BILLING_DLR_BATCH_SIZE`` in the environment, which wins over the file. A secret may also be in a
+file of its own: ``BILLING_DATABASE_URL_FILE`` names that of ``database.url``. The whole is
+validated at once, across fields, so that what cannot work is refused before anything is started.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
-from service.settings import ENV_PREFIX, Section, Settings, is_postgresql_url
+from service.settings import (
+    ENV_PREFIX,
+    SECRET_FILES,
+    Settings,
+    fields,
+    is_postgresql_url,
+    variable_of,
+)
 
 CONFIG_VARIABLE = "BILLING_CONFIG"
 DEFAULT_FILE = Path("config/billing.toml")
@@ -68,7 +75,7 @@ def load(path: Path | None = None) -> Settings:
         ConfigError: something cannot work; all that is known to be wrong is listed.
     """
     values = _read_toml(find_file(path))
-    problems = _unknown_variables()
+    problems = [*_unknown_variables(), *_read_secrets(values)]
     try:
         settings = Settings(**values)
     except SettingsError as error:
@@ -83,10 +90,12 @@ def load(path: Path | None = None) -> Settings:
 def effective(settings: Settings, path: Path | None = None) -> Iterator[Effective]:
     """Yield every setting with its value (secrets masked) and where it came from."""
     values = _read_toml(find_file(path))
-    for section, name, field in _fields():
+    for section, name, field in fields():
         holder = getattr(settings, section) if section else settings
         in_file = values.get(section, {}) if section else values
-        variable = _variable(section, name)
+        variable = variable_of(section, name)
+        if f"{variable}_FILE" in SECRET_FILES and f"{variable}_FILE" in os.environ:
+            variable = f"{variable}_FILE"
         yield Effective(
             name=f"{section}.{name}" if section else name,
             value=_shown(getattr(holder, name)),
@@ -98,21 +107,6 @@ def effective(settings: Settings, path: Path | None = None) -> Iterator[Effectiv
             else "default",
             description=field.description or "",
         )
-
-
-def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (section or "", name, field) for every setting."""
-    for name, field in Settings.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            for inner, inner_field in kind.model_fields.items():
-                yield name, inner, inner_field
-        else:
-            yield "", name, field
-
-
-def _variable(section: str, name: str) -> str:
-    return ENV_PREFIX + (f"{section}_{name}" if section else name).upper()
 
 
 def _read_toml(path: Path | None) -> dict[str, Any]:
@@ -128,14 +122,46 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
 
 
+def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
+    """Put the secrets whose files are named in the environment into ``values``.
+
+    Returns:
+        What is wrong with them.
+    """
+    problems = []
+    for variable, (section, name) in SECRET_FILES.items():
+        path = os.environ.get(variable)
+        if path is None:
+            continue
+        if variable.removesuffix("_FILE") in os.environ:
+            problems.append(f"{variable}: {variable.removesuffix('_FILE')} is set too; unset one")
+            continue
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            problems.append(f"{variable}: {path}: not UTF-8 text")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            problems.append(f"{variable}: {path}: cannot be read: {reason}")
+        else:
+            secret = text.removesuffix("\n").removesuffix("\r")
+            if not secret:
+                problems.append(f"{variable}: {path}: is empty")
+            holder = values.setdefault(section, {})
+            if isinstance(holder, dict):
+                holder[name] = secret
+    return problems
+
+
 def _unknown_variables() -> list[str]:
     """Name BILLING_* variables that are nearly a setting's, or in one of its sections.
 
     A typing error must not pass in silence; but others use the prefix too, Kubernetes for one,
     which puts BILLING_SERVICE_HOST into every pod beside a Service named billing.
     """
-    known = {_variable(section, name) for section, name, _ in _fields()} | {CONFIG_VARIABLE}
-    sections = tuple({_variable(section, "") for section, _, _ in _fields() if section})
+    known = {variable_of(section, name) for section, name, _ in fields()}
+    known |= {CONFIG_VARIABLE, *SECRET_FILES}
+    sections = tuple({variable_of(section, "") for section, _, _ in fields() if section})
     problems = []
     for variable in sorted(os.environ):
         name = variable.upper()
@@ -153,19 +179,21 @@ def _nearest(word: str, known: set[str]) -> str:
 
 def _explain(item: Mapping[str, Any]) -> str | None:
     """Turn one of pydantic's errors into a line that names the setting and its variable."""
+    if item["type"] == "default_factory_not_called":
+        return None  # it depends on another that is wrong
     location = [str(part) for part in item["loc"]]
     if item["type"] == "missing" and location == ["database"]:
         location.append("url")
     message = str(item["msg"]).removeprefix("Value error, ")
     if len(location) == 1 and ": " in message:  # a check across the fields of a section
         name, _, rest = message.partition(": ")
-        return f"{location[0]}.{name} ({_variable(location[0], name)}): {rest}"
+        return f"{location[0]}.{name} ({variable_of(location[0], name)}): {rest}"
     name = ".".join(location)
     variable = ENV_PREFIX + "_".join(location).upper()
     if item["type"] == "extra_forbidden":
         if variable in os.environ:
             return None  # _unknown_variables has named it
-        known = {f"{s}.{n}" if s else n for s, n, _ in _fields()}
+        known = {f"{s}.{n}" if s else n for s, n, _ in fields()}
         return f"{name} ({variable}): no such setting{_nearest(name, known)}"
     if item["type"] == "missing":
         return f"{name} ({variable}) is not set: {_description(location)}"
@@ -177,7 +205,7 @@ def _explain(item: Mapping[str, Any]) -> str | None:
 
 
 def _description(location: list[str]) -> str:
-    for section, name, field in _fields():
+    for section, name, field in fields():
         if location == ([section, name] if section else [name]):
             return field.description or ""
     return ""

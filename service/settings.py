@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,17 +20,25 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from service import tls
 
 ENV_PREFIX = "BILLING_"
 DAY = 86_400.0
 MAX_QUORUM_PREFETCH = 2000
 MAX_CLASSIC_PREFETCH = 65_535
 MAX_WORKERS = 256
+AMQP_PORT = 5672
+AMQPS_PORT = 5671
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SSL_FILES = ("sslrootcert", "sslcert", "sslkey")
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
 Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
@@ -55,13 +64,43 @@ class Jasmin(Section):
     """Where the gateway's RabbitMQ is."""
 
     amqp_host: str = Field("localhost", min_length=1, description="RabbitMQ host")
-    amqp_port: int = Field(5672, ge=1, le=65_535, description="RabbitMQ port")
+    amqp_tls: bool = Field(
+        False, description="speak TLS; the broker's certificate and host name are always verified"
+    )
+    amqp_port: int = Field(
+        default_factory=lambda data: AMQPS_PORT if data.get("amqp_tls") else AMQP_PORT,
+        ge=1,
+        le=65_535,
+        description="RabbitMQ port; default: 5672, or 5671 with amqp_tls",
+    )
+    amqp_ca_file: str = Field(
+        "", description="PEM file of the authorities to trust; empty: those of the system"
+    )
+    amqp_cert_file: str = Field(
+        "", description="PEM file of a client certificate, where the broker asks for one"
+    )
+    amqp_key_file: str = Field(
+        "", description="PEM file of its private key, unencrypted; empty: in amqp_cert_file"
+    )
     amqp_user: str = Field("jasmin", description="RabbitMQ user")
     amqp_password: SecretStr = Field(SecretStr("jasmin"), description="RabbitMQ password")
     amqp_vhost: str = Field("/", min_length=1, description="RabbitMQ virtual host")
     amqp_heartbeat: int = Field(
         30, ge=5, le=600, description="seconds between AMQP heartbeats; a dead link shows in three"
     )
+
+    @model_validator(mode="after")
+    def _certificates_can_be_used(self) -> Jasmin:
+        files = tls.Files(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file)
+        given = files.given("amqp_{}_file")
+        if given and not self.amqp_tls:
+            raise ValueError(f"{given[0]}: without effect: set amqp_tls to true as well")
+        if self.amqp_tls:
+            try:
+                tls.context(files)
+            except tls.UnusableFile as error:
+                raise ValueError(f"amqp_{error.which}_file: {error}") from None
+        return self
 
 
 class Database(Section):
@@ -78,14 +117,18 @@ class Database(Section):
         le=LONGEST_HOLD,
         description="seconds that a batch is held in an outage before it goes back to the broker",
     )
+    pgbouncer: bool = Field(False, description="the URL leads to a PgBouncer in transaction mode")
 
     @model_validator(mode="after")
     def _is_postgresql(self) -> Database:
-        if not is_postgresql_url(self.url.get_secret_value()):
+        url = self.url.get_secret_value()
+        if not is_postgresql_url(url):
             raise ValueError(
                 "url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with any of "
                 "/ : @ ? # [ ] % in user or password written as %2F %3A %40 %3F %23 %5B %5D %25"
             )
+        if problem := _tls_problem(url):
+            raise ValueError(f"url: {problem}")
         return self
 
 
@@ -218,6 +261,9 @@ class Log(Section):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, JSON elsewhere"
     )
+    show_numbers: bool = Field(
+        False, description="show phone numbers in full, rather than as 346....56"
+    )
 
 
 class Settings(BaseSettings):
@@ -261,8 +307,41 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the environment first, then the file (given as initial values)."""
+        """Take the environment first, then the file (given as initial values).
+
+        What names a secret's file is left to :mod:`service.config`, which reads it.
+        """
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value
+                for name, value in env_settings.env_vars.items()
+                if name.upper() not in SECRET_FILES
+            }
         return env_settings, init_settings
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield (section or "", name, field) for every setting."""
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            for inner, inner_field in kind.model_fields.items():
+                yield name, inner, inner_field
+        else:
+            yield "", name, field
+
+
+def variable_of(section: str, name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENV_PREFIX + (f"{section}_{name}" if section else name).upper()
+
+
+# The variables that name a file with a secret, and whose secret it is.
+SECRET_FILES = {
+    f"{variable_of(section, name)}_FILE": (section, name)
+    for section, name, field in fields()
+    if field.annotation is SecretStr
+}
 
 
 def is_postgresql_url(text: str) -> bool:
@@ -275,6 +354,23 @@ def is_postgresql_url(text: str) -> bool:
             and bool(database)
             and not set(database) & set("/@:")
             and parts.port != 0  # raises where there is no number
+            and bool(parse_qs(parts.query, strict_parsing=True) if parts.query else True)
         )
     except ValueError:
         return False
+
+
+def _tls_problem(url: str) -> str | None:
+    """Say what of a URL's TLS parameters cannot work, without repeating the URL."""
+    query = parse_qs(urlsplit(url).query)
+    given = {name: query[name][-1] for name in ("sslmode", *SSL_FILES) if name in query}
+    if given.get("sslmode", "prefer") not in SSL_MODES:
+        return f"sslmode is none of {', '.join(SSL_MODES)}"
+    if given.get("sslrootcert") == "system":
+        return "sslrootcert=system is not supported; name a file of the authorities to trust"
+    files = tls.Files(*(given.get(name, "") for name in SSL_FILES))
+    try:
+        tls.context(files)
+    except tls.UnusableFile as error:
+        return f"ssl{'rootcert' if error.which == 'ca' else error.which}: {error}"
+    return None

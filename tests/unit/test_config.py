@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import trustme
 
 from service import config
 from service.config import ConfigError, effective, load
@@ -115,6 +116,147 @@ def test_a_variable_in_lower_case_is_not_taken_in_silence(given, monkeypatch):
         load(path)
 
 
+# Secrets in files
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(f"{URL}\n")
+    return path
+
+
+def test_a_secret_may_be_in_a_file(given, secret):
+    path = given('[database]\nurl = "postgresql://other/b"', BILLING_DATABASE_URL_FILE=secret)
+    assert load(path).database.url.get_secret_value() == URL
+    (row,) = (row for row in effective(load(path), path) if row.name == "database.url")
+    assert (row.origin, row.variable) == ("environment", "BILLING_DATABASE_URL_FILE")
+    assert "hunter2" not in row.value
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [("hunter2", "hunter2"), ("hunter2\r\n", "hunter2"), (" hunter2 \n\n", " hunter2 \n")],
+)
+def test_only_the_last_newline_of_a_secret_is_dropped(given, secret, content, password):
+    secret.write_bytes(content.encode())
+    path = given(BILLING_DATABASE_URL=URL, BILLING_JASMIN_AMQP_PASSWORD_FILE=secret)
+    assert load(path).jasmin.amqp_password.get_secret_value() == password
+
+
+def test_a_secret_is_read_again_each_time(given, secret):
+    path = given(BILLING_DATABASE_URL_FILE=secret)
+    load(path)
+    secret.write_text("postgresql://new/b")
+    assert load(path).database.url.get_secret_value() == "postgresql://new/b"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\n", "is empty"), (b"", "is empty"), (None, "cannot be read"), (b"\xff", "not UTF-8")],
+)
+def test_a_secret_that_cannot_be_read_is_refused(problems, tmp_path, content, said):
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    (problem,) = problems(BILLING_JASMIN_AMQP_PASSWORD_FILE=path)
+    assert problem.startswith(f"BILLING_JASMIN_AMQP_PASSWORD_FILE: {path}: {said}")
+
+
+def test_a_secret_is_given_once(problems, secret):
+    (problem,) = problems(BILLING_DATABASE_URL_FILE=secret)
+    assert problem == "BILLING_DATABASE_URL_FILE: BILLING_DATABASE_URL is set too; unset one"
+
+
+def test_only_secrets_are_read_from_files(problems, secret):
+    (problem,) = problems(BILLING_JASMIN_AMQP_USER_FILE=secret)
+    assert problem.startswith("BILLING_JASMIN_AMQP_USER_FILE: no such setting")
+
+
+# TLS
+
+
+def test_the_port_follows_tls(given):
+    assert load(given(BILLING_DATABASE_URL=URL)).jasmin.amqp_port == 5672
+    assert load(given(BILLING_JASMIN_AMQP_TLS="true")).jasmin.amqp_port == 5671
+    assert load(given(BILLING_JASMIN_AMQP_PORT="5673")).jasmin.amqp_port == 5673
+
+
+@pytest.fixture
+def pem(tmp_path):
+    """Name PEM files: an authority, a certificate and its key, another key, rubbish."""
+    issuer = trustme.CA()
+    issued, other = issuer.issue_cert("db.example"), issuer.issue_cert("other")
+    contents = {
+        "ca": issuer.cert_pem.bytes(),
+        "cert": issued.cert_chain_pems[0].bytes(),
+        "key": issued.private_key_pem.bytes(),
+        "other": other.private_key_pem.bytes(),
+        "rubbish": b"rubbish",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: str(tmp_path / name) for name in (*contents, "missing")}
+
+
+SSL = {"ca": "sslrootcert", "cert": "sslcert", "key": "sslkey"}
+UNUSABLE = [
+    ({"ca": "missing"}, "ca", "no such file"),
+    ({"ca": "rubbish"}, "ca", "no certificates in PEM format"),
+    ({"cert": "missing", "key": "key"}, "cert", "no such file"),
+    ({"cert": "cert", "key": "missing"}, "key", "no such file"),
+    ({"cert": "cert", "key": "other"}, "cert", "belong together"),
+    ({"cert": "cert"}, "cert", "belong together"),
+    ({"key": "key"}, "cert", "not given"),
+]
+
+
+@pytest.mark.parametrize(("files", "which", "said"), UNUSABLE)
+def test_the_brokers_certificates_must_be_usable(problems, pem, files, which, said):
+    paths = {f"BILLING_JASMIN_AMQP_{n.upper()}_FILE": pem[file] for n, file in files.items()}
+    (problem,) = problems(BILLING_JASMIN_AMQP_TLS="1", **paths)
+    assert problem.startswith(
+        f"jasmin.amqp_{which}_file (BILLING_JASMIN_AMQP_{which.upper()}_FILE)"
+    )
+    assert said in problem
+
+
+@pytest.mark.parametrize(("files", "which", "said"), UNUSABLE)
+def test_the_databases_certificates_must_be_usable(problems, pem, files, which, said):
+    query = "".join(f"&{SSL[name]}={pem[file]}" for name, file in files.items())
+    (problem,) = problems(BILLING_DATABASE_URL=f"{URL}?sslmode=verify-full{query}")
+    assert problem.startswith(f"database.url (BILLING_DATABASE_URL): {SSL[which]}: ")
+    assert said in problem
+    assert "hunter2" not in problem
+
+
+def test_certificates_that_are_usable_are_taken(given, pem):
+    query = f"sslmode=verify-full&sslrootcert={pem['ca']}&sslcert={pem['cert']}&sslkey={pem['key']}"
+    assert load(
+        given(
+            BILLING_DATABASE_URL=f"{URL}?{query}",
+            BILLING_JASMIN_AMQP_TLS="1",
+            BILLING_JASMIN_AMQP_CA_FILE=pem["ca"],
+            BILLING_JASMIN_AMQP_CERT_FILE=pem["cert"],
+            BILLING_JASMIN_AMQP_KEY_FILE=pem["key"],
+        )
+    )
+
+
+def test_certificates_without_tls_are_a_mistake(problems, pem):
+    (problem,) = problems(BILLING_JASMIN_AMQP_CA_FILE=pem["ca"])
+    assert problem.endswith("without effect: set amqp_tls to true as well")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("sslmode=on", "sslmode is none of"), ("sslrootcert=system", "not supported")],
+)
+def test_tls_parameters_that_cannot_work_are_refused(problems, query, said):
+    (problem,) = problems(BILLING_DATABASE_URL=f"{URL}?{query}")
+    assert said in problem
+
+
 # The file that is shipped
 
 
@@ -138,7 +280,11 @@ def test_the_shipped_file_mentions_every_setting_and_no_other(monkeypatch):
 def test_only_what_has_no_fixed_default_is_commented_out(monkeypatch):
     monkeypatch.setenv("BILLING_DATABASE_URL", URL)
     rows = effective(load(SHIPPED), SHIPPED)
-    assert {row.name for row in rows if row.origin != "file"} == {"workers", "database.url"}
+    assert {row.name for row in rows if row.origin != "file"} == {
+        "workers",
+        "database.url",
+        "jasmin.amqp_port",
+    }
 
 
 def test_every_setting_is_described(monkeypatch):
@@ -280,6 +426,7 @@ def test_all_problems_come_in_one_list(problems):
         "postgresql://billing:hunter2@db/",
         "postgresql://billing:hun#hunter2@db/billing",
         "postgresql://billing:hun?hunter2@db/billing",
+        "postgresql://billing@db/billing?hunter2",
     ],
 )
 def test_a_bad_url_is_refused_with_the_form_that_is_expected(problems, url):
