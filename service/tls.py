@@ -1,10 +1,16 @@
-"""Certificates: what is given in files, made into a context that verifies chain and host name."""
+"""TLS: contexts that verify chain and host name, and what a handshake that failed means."""
 
 from __future__ import annotations
 
 import ssl
+from enum import Enum, auto
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_OTHER_NAME: Final = {62, 64}
+# What OpenSSL says of an answer that is no TLS.
+_NO_TLS: Final = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 
 
 class Files(NamedTuple):
@@ -65,3 +71,43 @@ def _check_readable(which: str, path: str) -> None:
         Path(path).open("rb").close()
     except OSError as error:
         raise UnusableFile(which, f"{path}: {(error.strerror or str(error)).lower()}") from error
+
+
+class Problem(Enum):
+    """Why a handshake failed.
+
+    HOST: the certificate is for another name.
+    TRUST: nobody that we trust vouches for the certificate, or no longer.
+    NO_TLS: the other side does not speak TLS.
+    REFUSED: the other side refuses us: our certificate, versions, ciphers.
+    """
+
+    HOST = auto()
+    TRUST = auto()
+    NO_TLS = auto()
+    REFUSED = auto()
+
+
+def diagnose(error: ssl.SSLError) -> Problem | None:
+    """Say why a handshake failed; None where the connection was only cut."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Problem.HOST if error.verify_code in _OTHER_NAME else Problem.TRUST
+    if error.reason in _NO_TLS:
+        return Problem.NO_TLS
+    is_cut = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+    return None if is_cut else Problem.REFUSED
+
+
+def reason(error: ssl.SSLError) -> str:
+    """Return what OpenSSL says, without the place in its source."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message.rstrip(".")
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def unverified() -> ssl.SSLContext:
+    """Return a context that only finds out whether somebody speaks TLS."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made

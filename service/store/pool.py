@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from service import retry
+from service import retry, tls
 from service.exits import CannotStart
 from service.store import errors, sql
 
@@ -60,7 +61,33 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
                     f"PostgreSQL refuses: {errors.describe(error)}; "
                     "check database.url (BILLING_DATABASE_URL)"
                 ) from error
+            except OSError as error:
+                if problem := _tls_problem(error):
+                    raise CannotStart(f"{problem} (database.url, BILLING_DATABASE_URL)") from error
+                raise
     return pool
+
+
+def _tls_problem(error: OSError) -> str | None:
+    """Say what to change where a connection failed for a reason that waiting will not mend."""
+    if "rejected SSL upgrade" in str(error):
+        return "PostgreSQL does not speak TLS: set ssl = on there, or another sslmode here"
+    if not isinstance(error, ssl.SSLError):
+        return None
+    match tls.diagnose(error):
+        case tls.Problem.HOST:
+            return (
+                f"PostgreSQL's certificate is for another name: {tls.reason(error)}; connect by a "
+                "name that it has"
+            )
+        case tls.Problem.TRUST:
+            return (
+                f"PostgreSQL's certificate cannot be trusted: {tls.reason(error)}; set sslrootcert "
+                "to the authority that issued it"
+            )
+        case tls.Problem.NO_TLS | tls.Problem.REFUSED:
+            return f"PostgreSQL refuses the TLS session: {tls.reason(error)}; check sslcert"
+    return None
 
 
 async def _connect(settings: Database, name: str) -> asyncpg.Pool:
