@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, TextIO, cast
 
 import orjson
 import structlog
+
+from service.ops import privacy
 
 if TYPE_CHECKING:
     from service.settings import Log
@@ -20,7 +23,7 @@ def configure(settings: Log, **context: object) -> None:
     """Send this process's logs to standard error; may be called again with other settings.
 
     Args:
-        settings: level and format.
+        settings: level, format, and whether phone numbers are shown.
         context: goes into every line, for example ``worker=1``.
     """
     as_json = settings.format == "json" or (
@@ -32,14 +35,34 @@ def configure(settings: Log, **context: object) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=as_json),
-            *_rendering(as_json),
+            structlog.processors.ExceptionRenderer(_traces(as_json)),
+            *([] if settings.show_numbers else [privacy.mask_line]),
+            _renderer(as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
     )
     structlog.contextvars.bind_contextvars(**context)
-    # What libraries have to say about connections, this service says itself, once.
+    privacy.conceal_rows()
+    # What libraries have to say about connections, this service says itself, once; and what they
+    # quote from the wire is nothing for a log.
     logging.basicConfig(level=logging.CRITICAL)
+    sys.excepthook = _crashed
+    sys.unraisablehook = _ignored
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what would else be printed as it is."""
+    if isinstance(error, Exception):
+        structlog.get_logger().critical("crashed", exc_info=error)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _ignored(unraisable: sys.UnraisableHookArgs) -> None:
+    structlog.get_logger().error(
+        unraisable.err_msg or "exception ignored", exc_info=unraisable.exc_value
+    )
 
 
 class Unbreakable:
@@ -61,14 +84,16 @@ class Unbreakable:
                 self._stream.flush()
 
 
-def _rendering(as_json: bool) -> list[structlog.types.Processor]:
+def _traces(as_json: bool) -> structlog.types.ExceptionTransformer:
     if as_json:
-        traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [
-            structlog.processors.ExceptionRenderer(traces),
-            structlog.processors.JSONRenderer(_to_json),
-        ]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        return structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer().format_exception
+
+
+def _renderer(as_json: bool) -> structlog.types.Processor:
+    if as_json:
+        return structlog.processors.JSONRenderer(_to_json)
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 def _to_json(line: object, **_: object) -> str:

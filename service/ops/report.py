@@ -11,6 +11,7 @@ import structlog
 
 from service.events.records import BillEvent
 from service.ops import metrics
+from service.store.errors import describe
 from service.store.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class Report:
 
     def message(self, event: DlrEvent | BillEvent, result: Outcome | Exception) -> None:
         """Tell of one message, at DEBUG."""
+        outcome = result.value if isinstance(result, Outcome) else describe(result)
         self._log.debug(
-            "message", message_id=event.message_id, status=event.status.text, outcome=str(result)
+            "message", message_id=event.message_id, status=event.status.text, outcome=outcome
         )
 
     def dead(self, letters: Sequence[DeadLetter]) -> None:
