@@ -9,6 +9,8 @@ from service.events.message import Message
 from service.events.records import BillEvent, DlrEvent, Refused
 
 _WHITESPACE = b" \t\r\n"
+# Jasmin nests none; what is nested very deeply could be decoded but not parked.
+_DEEPEST_HEADER = 32
 
 
 class DlrDecoder:
@@ -24,7 +26,7 @@ class DlrDecoder:
         Raises:
             Refused: it can never be applied.
         """
-        _check_size(message, self._max_body_bytes)
+        _check_limits(message, self._max_body_bytes)
         if _is_json(message):
             return contract.dlr(message, self._zone)
         if "type" in message.headers:
@@ -44,7 +46,7 @@ class BillDecoder:
         Raises:
             Refused: it can never be applied.
         """
-        _check_size(message, self._max_body_bytes)
+        _check_limits(message, self._max_body_bytes)
         if _is_json(message):
             return contract.bill(message)
         if "amount" in message.headers and "user-id" in message.headers:
@@ -59,8 +61,18 @@ def _is_json(message: Message) -> bool:
     return message.body.lstrip(_WHITESPACE)[:1] == b"{"
 
 
-def _check_size(message: Message, limit: int) -> None:
+def _check_limits(message: Message, limit: int) -> None:
     if not message.body:
         raise Refused("body is empty")
     if len(message.body) > limit:
         raise Refused(f"body of {len(message.body)} bytes is longer than {limit}")
+    for name, value in message.headers.items():
+        if isinstance(value, dict | list) and not _is_shallow(value, _DEEPEST_HEADER):
+            raise Refused(f"header {name} is nested too deeply")
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(item, depth - 1) for item in inner)
