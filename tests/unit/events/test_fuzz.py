@@ -35,7 +35,7 @@ def decoded(stream: str, message: Message) -> DlrEvent | BillEvent | str:
         return str(refusal)
 
 
-def check(stream: str, message: Message) -> bool:
+def check(stream: str, message: Message, *, bury: bool = True) -> bool:
     """Decode, park and bury one message; return whether it was accepted."""
     event = decoded(stream, message)
     is_accepted = not isinstance(event, str)
@@ -43,6 +43,8 @@ def check(stream: str, message: Message) -> bool:
         again = from_json(to_json(message))
         assert decoded(stream, again) == event
         assert to_json(again) == to_json(message)
+    if not bury:
+        return is_accepted
     buried = _marked(stream, DeadLetter(message, event if isinstance(event, str) else "a reason"))
     ContentHeader(body_size=len(buried.body), properties=buried.properties).marshal()
     return is_accepted
@@ -58,7 +60,7 @@ def test_mutated_messages_are_accepted_or_refused(stream):
     accepted = 0
     for number, message in enumerate(mutants(stream, MUTANTS, SEED)):
         try:
-            accepted += check(stream, message)
+            accepted += check(stream, message, bury=number % 5 == 0)
         except Exception as error:
             raise AssertionError(f"SEED = {SEED}, mutant {number}: {message!r:.3000}") from error
     assert MUTANTS / 10 < accepted < MUTANTS * 9 / 10
@@ -89,7 +91,7 @@ BODIES = st.binary(max_size=200) | TEXT.map(str.encode)
 
 
 @pytest.mark.parametrize("stream", DECODERS)
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_anything_at_all_is_accepted_or_refused(stream, data):
     is_json = data.draw(st.booleans())
