@@ -67,8 +67,9 @@ def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
     """
     event = _parse(_DLR, message.body)
     details = _parse(_DETAILS, event.dlr_details)
-    message_id = _filled("message_id", event.message_id)
-    status = status_of(_filled("status", event.status))
+    fields.check_numbers(bytes(event.dlr_details))
+    message_id = fields.identifier("message_id", event.message_id)
+    status = status_of(fields.identifier("status", event.status))
     smpp_msgid = fields.operator_id(str(event.smpp_msgid or "")) or None
     is_answer = event.pdu_type is None and status.text.startswith("ESME_")
     if event.pdu_type == SUBMIT_SM_RESP or is_answer:
@@ -96,14 +97,14 @@ def bill(message: Message) -> BillEvent:
         Refused: not valid JSON, a field missing or of the wrong type, an impossible amount.
     """
     event = _parse(_BILL, message.body)
-    status = status_of(_filled("status", event.status))
+    status = status_of(fields.identifier("status", event.status))
     if not status.text.startswith("ESME_"):
         raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
     return BillEvent(
-        bid=_filled("bid", event.bid),
-        uid=_filled("user.uid", event.user.uid),
+        bid=fields.identifier("bid", event.bid),
+        uid=fields.identifier("user.uid", event.user.uid),
         amount=fields.amount(_number_text(event.amounts.submit_sm_resp)),
-        message_id=_filled("message_id", event.message_id),
+        message_id=fields.identifier("message_id", event.message_id),
         connector_id=event.connector_id,
         status=status,
     )
@@ -147,9 +148,3 @@ def _number_text(raw: msgspec.Raw) -> str:
     """Return the text of a JSON number, which may also be written as a string."""
     text = bytes(raw).decode()
     return text[1:-1] if text.startswith('"') else text
-
-
-def _filled(name: str, text: str) -> str:
-    if not text.strip():
-        raise Refused(f"{name} is empty")
-    return text

@@ -65,7 +65,7 @@ def _check_limits(message: Message, limit: int) -> None:
     if not message.body:
         raise Refused("body is empty")
     if len(message.body) > limit:
-        raise Refused(f"body of {len(message.body)} bytes is longer than {limit}")
+        raise Refused(f"body of {len(message.body):,} bytes is longer than {limit}")
     for name, value in message.headers.items():
         if isinstance(value, dict | list) and not _is_shallow(value, _DEEPEST_HEADER):
             raise Refused(f"header {name} is nested too deeply")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,11 @@ from service.events.records import Refused
 
 AMOUNT_LIMIT: Final = Decimal("999999999999.9999995")  # rounds to more than numeric(18,6) holds
 AMOUNT_DECIMALS: Final = 30
+LONGEST_ID: Final = 255
+# What PostgreSQL's numeric holds before and after the point.
+NUMBER_DIGITS: Final = 131_072
+NUMBER_DECIMALS: Final = 16_383
+_LONG_NUMBER: Final = re.compile(rb"[0-9][eE][+-]?[0-9]{4}|[0-9.]{15000}")
 _AMOUNT: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _HEXADECIMAL: Final = re.compile(r"[0-9A-F]+", re.ASCII)
@@ -47,9 +53,52 @@ def amount(text: str) -> Decimal:
     return value.copy_abs()  # there is no negative zero in a ledger
 
 
+def identifier(name: str, text: str) -> str:
+    """Return an id, which becomes the key of a row.
+
+    Raises:
+        Refused: it is blank, or longer than an index takes.
+    """
+    if not text.strip():
+        raise Refused(f"{name} is empty")
+    if len(text) > LONGEST_ID:
+        raise Refused(f"{name} is longer than {LONGEST_ID} characters")
+    return text
+
+
 def operator_id(text: str) -> str:
-    """Normalise an operator's message id as Jasmin does: upper case, no leading zeros."""
-    return text.strip().upper().lstrip("0")
+    """Normalise an operator's message id as Jasmin does: upper case, no leading zeros.
+
+    Raises:
+        Refused: it is longer than an index takes.
+    """
+    given = text.strip().upper().lstrip("0")
+    return identifier("the operator's message id", given) if given else ""
+
+
+def check_numbers(document: bytes) -> None:
+    """Look at the numbers of a JSON document, which PostgreSQL is to keep as jsonb.
+
+    Raises:
+        Refused: one of them has more digits than its numbers can.
+    """
+    if not _LONG_NUMBER.search(document):
+        return
+    try:
+        json.loads(document, parse_int=_check_number, parse_float=_check_number)
+    except RecursionError:
+        raise Refused("JSON is nested too deeply") from None
+
+
+def _check_number(text: str) -> None:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Refused("a number is out of range") from None
+    exponent = value.as_tuple().exponent
+    is_fine = isinstance(exponent, int) and exponent >= -NUMBER_DECIMALS
+    if not is_fine or value.adjusted() >= NUMBER_DIGITS:
+        raise Refused("a number is out of range")
 
 
 def other_forms(given: str) -> tuple[str, ...]:

@@ -55,11 +55,9 @@ def bill(message: Message) -> BillEvent:
         Refused: the bill id, ``user-id`` or ``amount`` is missing or impossible.
     """
     uid, amount = _text(message, "user-id"), _text(message, "amount")
-    if not uid or not uid.strip():
-        raise Refused("header user-id is empty")
     return BillEvent(
-        bid=_body(message),
-        uid=uid,
+        bid=fields.identifier("the bill id", _body(message)),
+        uid=fields.identifier("header user-id", uid or ""),
         amount=fields.amount(amount or ""),
         message_id=None,
         connector_id=None,

@@ -43,9 +43,13 @@ BAD_DLRS = {
     "neither the JSON contract": GOOD._replace(body=b"[1, 2]"),
     "body is not UTF-8": GOOD._replace(body=b'{"message_id": "\xff"}'),
     "unknown pdu_type": altered(GOOD, pdu_type="enquire_link"),
-    "nested too deeply": GOOD._replace(body=b'{"a":' * 10_500),
-    # Only PostgreSQL notices this one: its numbers end at 131072 digits.
-    "the database refuses it": GOOD._replace(
+    "message_id is longer than 255": altered(GOOD, message_id="x" * 256),
+    "header x is nested too deeply": native(
+        x=[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]
+    ),
+    "JSON is nested too deeply": GOOD._replace(body=b'{"a":' * 10_500),
+    # PostgreSQL's numbers end at 131072 digits.
+    "a number is out of range": GOOD._replace(
         body=GOOD.body.replace(b'"hello"', b"1" + b"0" * 40 + b"e131072")
     ),
 }
