@@ -90,6 +90,12 @@ def migrate(config: ConfigOption = None) -> None:
     settings = load_settings(config)
     try:
         migration.migrate(settings.database.url.get_secret_value(), typer.echo)
+    except migration.Pooled:
+        _fail(
+            "cannot migrate: database.url (BILLING_DATABASE_URL) leads to a connection pooler such "
+            "as PgBouncer; give migrate the URL of PostgreSQL itself",
+            Exit.CANNOT_START,
+        )
     except CommandError as error:
         fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:

@@ -7,11 +7,20 @@ from typing import Self
 
 from bench.stack.errors import StackError
 from bench.stack.install import ensure_installed
+from bench.stack.pgbouncer import PgBouncer
 from bench.stack.postgres import PostgreSQL
 from bench.stack.rabbitmq import RabbitMQ
 from bench.stack.server import Server
 
-__all__ = ["PostgreSQL", "RabbitMQ", "Server", "Stack", "StackError", "ensure_installed"]
+__all__ = [
+    "PgBouncer",
+    "PostgreSQL",
+    "RabbitMQ",
+    "Server",
+    "Stack",
+    "StackError",
+    "ensure_installed",
+]
 
 
 class Stack:

@@ -1,9 +1,9 @@
-"""Finds RabbitMQ and PostgreSQL on this machine, and installs what is missing."""
+"""Finds the servers' programs on this machine, and installs what is missing."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.stack.errors import StackError
@@ -21,8 +21,22 @@ def ensure_installed(report: Callable[[str], None]) -> None:
     Raises:
         StackError: something is missing and cannot be installed from here.
     """
-    found = {"rabbitmq-server": _find_rabbitmq(), "postgresql": _find_postgres()}
-    missing = [package for package, directory in found.items() if directory is None]
+    _ensure({"rabbitmq-server": _find_rabbitmq, "postgresql": _find_postgres}, report)
+
+
+def ensure_pgbouncer(report: Callable[[str], None]) -> None:
+    """Install PgBouncer likewise, for those few who want it.
+
+    Raises:
+        StackError: it is missing and cannot be installed from here.
+    """
+    _ensure({"pgbouncer": _find_pgbouncer}, report)
+
+
+def _ensure(
+    finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
+) -> None:
+    missing = [package for package, find in finders.items() if find() is None]
     if not missing:
         return
     as_root = _as_root()
@@ -30,8 +44,9 @@ def ensure_installed(report: Callable[[str], None]) -> None:
         raise StackError(_instruction(*missing))
     report(f"installing {' and '.join(missing)} with apt-get, this can take some minutes")
     _install([*as_root, "sh", str(_SCRIPT), *missing], report)
-    rabbitmq_bindir()
-    postgres_bindir()
+    for package in missing:
+        if finders[package]() is None:
+            _refuse(package)
     report(f"installed {' and '.join(missing)}; their services are not enabled")
 
 
@@ -51,6 +66,22 @@ def postgres_bindir() -> Path:
         StackError: PostgreSQL is not installed.
     """
     return _find_postgres() or _refuse("postgresql")
+
+
+def pgbouncer_bindir() -> Path:
+    """The directory of the program `pgbouncer`.
+
+    Raises:
+        StackError: PgBouncer is not installed.
+    """
+    return _find_pgbouncer() or _refuse("pgbouncer")
+
+
+def _find_pgbouncer() -> Path | None:
+    places = [Path("/usr/sbin")]
+    if on_path := shutil.which("pgbouncer"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "pgbouncer")
 
 
 def _find_rabbitmq() -> Path | None:

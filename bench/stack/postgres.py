@@ -60,17 +60,7 @@ class PostgreSQL(Server):
     def _prepare(self) -> None:
         super()._prepare()
         # Not before now: installing PostgreSQL makes the user `postgres`.
-        self._account = _account(self._data)
-        if self._account is None:
-            return
-        if not _reachable(self.directory, self._account):
-            digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
-            self.directory = _ELSEWHERE.resolve() / f"billing-service-{digest}"
-            self.directory.mkdir(mode=0o700, exist_ok=True)
-            owners = ("root", self._account.pw_name)
-            if self.directory.is_symlink() or self.directory.owner() not in owners:
-                raise StackError(f"{self.directory} belongs to somebody else; remove it")
-        os.chown(self.directory, self._account.pw_uid, self._account.pw_gid)
+        self.directory, self._account = prepare_for(self.directory, self._data)
 
     def _launch(self) -> None:
         bindir = postgres_bindir()
@@ -132,6 +122,29 @@ class PostgreSQL(Server):
         except FileNotFoundError:
             return False
         return lines[:1] == [str(self._children[-1].pid)] and lines[7:8] == ["ready   "]
+
+
+def prepare_for(directory: Path, data: Path | None = None) -> tuple[Path, pwd.struct_passwd | None]:
+    """Hand a server's directory to a user that is not root.
+
+    Returns:
+        The directory, which is another one where that user cannot reach it, and the user; None is
+        the present one.
+
+    Raises:
+        StackError: there is no such user, or the other directory is somebody else's.
+    """
+    account = _account(data or directory)
+    if account is None:
+        return directory, None
+    if not _reachable(directory, account):
+        digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+        directory = _ELSEWHERE.resolve() / f"billing-service-{digest}"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if directory.is_symlink() or directory.owner() not in {"root", account.pw_name}:
+            raise StackError(f"{directory} belongs to somebody else; remove it")
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    return directory, account
 
 
 def _account(data: Path) -> pwd.struct_passwd | None:

@@ -34,6 +34,8 @@ OUTAGES: Final = (
     pg.UndefinedColumnError,
     pg.UndefinedFunctionError,
     pg.PostgresSystemError,
+    pg.InvalidSQLStatementNameError,  # a pooler in between that we were not told of
+    pg.DuplicatePreparedStatementError,
 )
 
 

@@ -22,6 +22,10 @@ LOCK_POLL_SECONDS = 0.5
 LOCK_TIMEOUT = "10s"
 
 
+class Pooled(Exception):
+    """A connection pooler is in between, and would give each statement another session."""
+
+
 def migrate(url: str, report: Callable[[str], None]) -> None:
     """Run what is pending; does nothing on a database that is up to date.
 
@@ -30,6 +34,7 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
         report: is told, in a line each, what happens.
 
     Raises:
+        Pooled: the URL leads to a connection pooler.
         sqlalchemy.exc.DBAPIError, psycopg.Error: the database refused or is away.
     """
     engine = create_engine(
@@ -59,6 +64,9 @@ def _one_host_at_a_time(
     Polled rather than waited for: a statement that waits holds a snapshot, for which the other
     host's CREATE INDEX CONCURRENTLY would wait in turn.
     """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        raise Pooled
     waited = False
     while True:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()

@@ -27,8 +27,20 @@ CONNECT_SECONDS = 5
 # A batch of each stream and the sweep.
 CONNECTIONS = 3
 
+# All statements that are prepared on a connection, and more.
+STATEMENTS = 100
+
+# What a PgBouncer passes on.
+POOLED_SETTINGS = {"timezone": "UTC"}
 # Nothing here is helped by compiling a query, and a plan may be made at any moment.
-SERVER_SETTINGS = {"jit": "off", "timezone": "UTC"}
+SERVER_SETTINGS = {**POOLED_SETTINGS, "jit": "off"}
+
+# What a PgBouncer in transaction mode answers to a client that takes it for PostgreSQL.
+_POOLED = (
+    asyncpg.ProtocolViolationError,  # unsupported startup parameter
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
+)
 
 _FATAL = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -61,6 +73,11 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
                     f"PostgreSQL refuses: {errors.describe(error)}; "
                     "check database.url (BILLING_DATABASE_URL)"
                 ) from error
+            except _POOLED as error:
+                raise CannotStart(
+                    f"PostgreSQL is behind a connection pooler: {errors.describe(error)}; set "
+                    "database.pgbouncer (BILLING_DATABASE_PGBOUNCER) to true"
+                ) from error
             except OSError as error:
                 if problem := _tls_problem(error):
                     raise CannotStart(f"{problem} (database.url, BILLING_DATABASE_URL)") from error
@@ -91,25 +108,36 @@ def _tls_problem(error: OSError) -> str | None:
 
 
 async def _connect(settings: Database, name: str) -> asyncpg.Pool:
+    server_settings = POOLED_SETTINGS if settings.pgbouncer else SERVER_SETTINGS
     pool = await asyncpg.create_pool(
         settings.url.get_secret_value(),
         min_size=1,
         max_size=CONNECTIONS,
         timeout=CONNECT_SECONDS,
         command_timeout=settings.command_timeout,
-        server_settings={**SERVER_SETTINGS, "application_name": name},
+        server_settings={**server_settings, "application_name": name},
+        # In transaction mode the next statement may go to another server: nothing may be kept
+        # there, and there is nothing to clean up.
+        statement_cache_size=0 if settings.pgbouncer else STATEMENTS,
+        reset=_leave_alone if settings.pgbouncer else None,
     )
     try:
         await _check_schema(pool)
+        await _check_privileges(pool)
     except BaseException:
         pool.terminate()
         raise
     return pool
 
 
+async def _leave_alone(_: asyncpg.Connection) -> None:
+    """Do what asyncpg does to a connection that goes back to its pool: nothing."""
+
+
 async def _check_schema(pool: asyncpg.Pool) -> None:
     try:
-        version = await pool.fetchval(sql.statement("schema_version"))
+        async with pool.acquire() as connection, connection.transaction():
+            version = await connection.fetchval(sql.statement("schema_version"))
     except asyncpg.UndefinedTableError:
         version = None
     if version != SCHEMA_VERSION:
@@ -120,3 +148,13 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
             else "run: billing-service migrate"
         )
         raise CannotStart(f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}")
+
+
+async def _check_privileges(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(sql.statement("missing_privileges"))
+    if rows:
+        missing = ", ".join(row["privilege"] for row in rows)
+        raise CannotStart(
+            f"role {rows[0]['role']} lacks privileges: {missing}; run config/postgres/roles.sql"
+        )

@@ -97,7 +97,7 @@ def test_the_zone_is_the_one_that_was_given():
     ("body", "reason"),
     [
         (b"", "body is empty"),
-        (b"x" * (1 << 20), "1048576 bytes is longer than 65536"),
+        (b"x" * (1 << 20), "1,048,576 bytes is longer than 65536"),
         (b"{" + b" " * (1 << 20) + b"}", "is longer than"),
         (b"[1, 2]", "neither"),
         (b'"DELIVRD"', "neither"),

@@ -1,0 +1,48 @@
+-- What may this role not do that the service must? config/postgres/roles.sql grants it.
+WITH needed AS (
+    SELECT tablename, columnname, privilege
+    FROM (VALUES
+        ('accounts', 'id jasmin_uid', 'SELECT'),
+        ('account_balances', 'account_id balance currency', 'SELECT'),
+        ('account_balances', 'balance updated_at', 'UPDATE'),
+        (
+            'balance_ledger',
+            'id account_id amount currency direction reason reference created_at',
+            'INSERT'
+        ),
+        (
+            'sms_cdr',
+            'message_id account_id connector_id status status_rank parts price currency '
+            'dlr_payload smpp_msgid finalized_at refunded_amount',
+            'SELECT'
+        ),
+        (
+            'sms_cdr',
+            'status status_rank delivery_at error_code dlr_payload smpp_msgid finalized_at '
+            'confirmed_amount refunded_amount',
+            'UPDATE'
+        )
+    ) AS gateway (tablename, columns, privilege)
+    CROSS JOIN LATERAL string_to_table(columns, ' ') AS columnname
+    UNION ALL
+    SELECT tablename, NULL, privilege
+    FROM (VALUES
+        ('billing_event', 'SELECT INSERT UPDATE'),
+        ('billing_link', 'SELECT INSERT DELETE'),
+        ('billing_parked', 'SELECT INSERT UPDATE DELETE'),
+        ('billing_receipt_log', 'SELECT INSERT DELETE'),
+        ('billing_refund', 'SELECT INSERT UPDATE DELETE')
+    ) AS own (tablename, privileges)
+    CROSS JOIN LATERAL string_to_table(privileges, ' ') AS privilege
+)
+SELECT
+    current_user AS role,
+    privilege || coalesce(' (' || string_agg(columnname, ', ') || ')', '') || ' on ' || tablename
+        AS privilege
+FROM needed
+WHERE NOT CASE
+    WHEN columnname IS NULL THEN has_table_privilege(tablename, privilege)
+    ELSE has_column_privilege(tablename, columnname, privilege)
+END
+GROUP BY tablename, privilege
+ORDER BY tablename, privilege
