@@ -37,6 +37,7 @@ MAX_CLASSIC_PREFETCH = 65_535
 MAX_WORKERS = 256
 AMQP_PORT = 5672
 AMQPS_PORT = 5671
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SSL_FILES = ("sslrootcert", "sslcert", "sslkey")
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
@@ -102,6 +103,11 @@ class Jasmin(Section):
                 raise ValueError(f"amqp_{error.which}_file: {error}") from None
         return self
 
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others on the network could read or forge what is said."""
+        return not self.amqp_tls and self.amqp_host not in LOCAL_HOSTS
+
 
 class Database(Section):
     """Where the CDRs, accounts and ledger are."""
@@ -130,6 +136,15 @@ class Database(Section):
         if problem := _tls_problem(url):
             raise ValueError(f"url: {problem}")
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others on the network could read or forge what is said."""
+        parts = urlsplit(self.url.get_secret_value())
+        query = parse_qs(parts.query)
+        host = query.get("host", [parts.hostname or "localhost"])[-1]
+        is_verified = query.get("sslmode", [""])[-1] in {"verify-ca", "verify-full"}
+        return not (is_verified or host in LOCAL_HOSTS or host.startswith("/"))
 
 
 class Stream(Section):

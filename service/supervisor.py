@@ -59,6 +59,7 @@ class Supervisor:
             loop.add_signal_handler(signum, self._signals.put_nowait, signum)
         async with HttpServer(self._settings.http, ready=self.ready) as http:
             log.info("starting", workers=self._settings.workers, http=http.url)
+            self._warn_of_exposure()
             async with asyncio.TaskGroup() as tasks:
                 for number in range(1, self._settings.workers + 1):
                     self._slots[number] = self._open(tasks, number, self._settings)
@@ -66,6 +67,16 @@ class Supervisor:
                 await self._drain()
         log.info("stopped", exit_code=int(self._exit))
         return self._exit
+
+    def _warn_of_exposure(self) -> None:
+        """Say once which links to other hosts are not protected by a verified TLS session."""
+        links = {
+            "jasmin.amqp_tls": self._settings.jasmin.is_exposed,
+            "sslmode=verify-full in database.url": self._settings.database.is_exposed,
+        }
+        exposed = [remedy for remedy, is_exposed in links.items() if is_exposed]
+        if exposed:
+            log.warning("links to other hosts can be read or forged on the way", set=exposed)
 
     def ready(self) -> dict[str, bool]:
         """Return, for each worker wanted, whether it consumes and can write."""

@@ -257,6 +257,29 @@ def test_tls_parameters_that_cannot_work_are_refused(problems, query, said):
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("postgresql://db.example/b", True),
+        ("postgresql://db.example/b?sslmode=require", True),
+        ("postgresql://localhost/b", False),
+        ("postgresql:///b?host=/run/postgresql", False),
+        ("postgresql://127.0.0.1/b", False),
+        ("postgresql://db.example/b?sslmode=verify-full", False),
+    ],
+)
+def test_a_database_elsewhere_is_exposed_unless_verified(given, url, exposed):
+    assert load(given(BILLING_DATABASE_URL=url)).database.is_exposed is exposed
+
+
+def test_a_broker_elsewhere_is_exposed_unless_verified(given):
+    path = given(BILLING_DATABASE_URL=URL)
+    assert not load(path).jasmin.is_exposed
+    path = given(BILLING_JASMIN_AMQP_HOST="mq.example")
+    assert load(path).jasmin.is_exposed
+    assert not load(given(BILLING_JASMIN_AMQP_TLS="1")).jasmin.is_exposed
+
+
 # The file that is shipped
 
 
