@@ -91,7 +91,7 @@ def migrate(config: ConfigOption = None) -> None:
     try:
         migration.migrate(settings.database.url.get_secret_value(), typer.echo)
     except migration.Pooled:
-        _fail(
+        fail(
             "cannot migrate: database.url (BILLING_DATABASE_URL) leads to a connection pooler such "
             "as PgBouncer; give migrate the URL of PostgreSQL itself",
             Exit.CANNOT_START,

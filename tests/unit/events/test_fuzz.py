@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp.header import ContentHeader
 
-from service.broker.dead_letters import DeadLetter, _marked
+from service.broker import topology
+from service.broker.marks import mark
 from service.events.decode import BillDecoder, DlrDecoder
 from service.events.message import Message, from_json, to_json
 from service.events.records import BillEvent, DlrEvent, Refused
@@ -45,7 +46,8 @@ def check(stream: str, message: Message, *, bury: bool = True) -> bool:
         assert to_json(again) == to_json(message)
     if not bury:
         return is_accepted
-    buried = _marked(stream, DeadLetter(message, event if isinstance(event, str) else "a reason"))
+    source = topology.DLR if stream == "dlr" else topology.BILL
+    buried = mark(stream, source, message, event if isinstance(event, str) else "a reason")
     ContentHeader(body_size=len(buried.body), properties=buried.properties).marshal()
     return is_accepted
 
