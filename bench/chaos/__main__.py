@@ -33,6 +33,14 @@ Story = Callable[[Stack, Path, Screen], Coroutine[Any, Any, Result]]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
+
+def _must_have_service(code: Path) -> Path:
+    """Else Python would find the package of this project, and that would be tested instead."""
+    if not (code / "service" / "__main__.py").exists():
+        raise typer.BadParameter(f"{code} has no package `service`")
+    return code.resolve()
+
+
 SeedOption = Annotated[
     int | None, typer.Option(help="Repeats a run's plan and faults.", show_default="random")
 ]
@@ -43,7 +51,12 @@ OutputOption = Annotated[
 KeepOption = Annotated[bool, typer.Option("--keep", help="Leave servers' data and logs there.")]
 DirectoryOption = Annotated[Path | None, typer.Option(help="Where servers keep their data.")]
 CodeOption = Annotated[
-    Path, typer.Option(help="Test the package `service` of this directory.", exists=True)
+    Path,
+    typer.Option(
+        help="Test the package `service` of this directory.",
+        callback=_must_have_service,
+        show_default="this one",
+    ),
 ]
 
 
@@ -84,7 +97,7 @@ def run_chaos(
         faults=kinds if faults else frozenset(),
         tempo=schedule.SHORT if short else schedule.STEADY,
         minutes=minutes,
-        code=code.resolve(),
+        code=code,
     )
     _run(
         lambda stack, place, screen: scenarios.chaos(stack, place, options, screen),
@@ -119,7 +132,7 @@ def run_outage(
         faults=frozenset(),
         tempo=schedule.STEADY,
         minutes=60,
-        code=code.resolve(),
+        code=code,
     )
     _run(
         lambda stack, place, screen: scenarios.outage(stack, place, options, seconds, screen),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,12 +14,13 @@ from bench.chaos.gateway import AWAY
 from bench.chaos.keeper import ABANDONED, DRAINED
 from bench.chaos.proxy import Proxy
 from bench.chaos.rig import Rig
-from bench.chaos.service import send
+from bench.chaos.service import Life, send
 from bench.stack import Server, StackError
 
 Target = Literal["service", "broker", "database"]
 Strike = Callable[[Rig, float], Awaitable[str]]
 
+_STARTED_SECONDS: Final = 30.0
 _OURS: Final = "billing-service"
 _QUEUES: Final = {
     "messaging": "billing_service.dlr",
@@ -63,8 +65,22 @@ async def _kill_supervisor(rig: Rig, _seconds: float) -> str:
 
 
 async def _drain_supervisor(rig: Rig, _seconds: float) -> str:
+    await _started(rig)
     code = await rig.keeper.drain()
     return {DRAINED: "drained", ABANDONED: "out of time"}.get(code, f"exit code {code}")
+
+
+async def _reload(rig: Rig, _seconds: float) -> str:
+    (await _started(rig)).signal(signal.SIGHUP)
+    return ""
+
+
+async def _scale(rig: Rig, seconds: float) -> str:
+    life = await _started(rig)
+    life.signal(signal.SIGTTIN)
+    await asyncio.sleep(seconds)
+    life.signal(signal.SIGTTOU)
+    return "one worker more"
 
 
 async def _restart_broker(rig: Rig, _seconds: float) -> str:
@@ -195,6 +211,8 @@ FAULTS: Final = (
     Fault("worker paused", "service", _pause_worker),
     Fault("supervisor killed", "service", _kill_supervisor, lasts=False),
     Fault("supervisor drained", "service", _drain_supervisor, lasts=False),
+    Fault("settings reloaded", "service", _reload, lasts=False),
+    Fault("scaled up and down", "service", _scale),
     Fault("broker restarted", "broker", _restart_broker, lasts=False),
     Fault("broker killed", "broker", _kill_broker),
     Fault("broker paused", "broker", _pause_broker),
@@ -219,6 +237,16 @@ MISSED: Final = (*AWAY, StackError)
 
 def _proxy(rig: Rig, which: Target) -> Proxy:
     return rig.broker if which == "broker" else rig.database
+
+
+async def _started(rig: Rig) -> Life:
+    """Return the present supervisor, once it obeys signals."""
+    deadline = time.monotonic() + _STARTED_SECONDS
+    while rig.keeper.life.url is None:
+        if time.monotonic() > deadline:
+            raise StackError("the supervisor has not started")
+        await asyncio.sleep(0.1)
+    return rig.keeper.life
 
 
 def _any_worker(rig: Rig) -> tuple[int, int]:
