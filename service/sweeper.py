@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ from service.ops import metrics
 from service.store import parking
 from service.store.batches import count_money, isolating
 from service.store.errors import DATA_ERRORS, OUTAGES, describe
+from service.store.money import REFUND, VOID
 from service.store.outcomes import Outcome
 from service.store.sql import statement
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from service.settings import Settings
+    from service.store.circuit import Circuit
     from service.store.money import Money
     from service.store.parking import Parked
     from service.store.pool import Connection
@@ -55,6 +58,7 @@ class Sweeper:
         settings: times to wait and to keep.
         streams: whose events it looks after.
         money: books the refunds whose time has come.
+        circuit: is opened where nothing else notices that the database is away.
         dead_letters: gives the way to the dead queues, or None while the broker is away.
     """
 
@@ -64,12 +68,15 @@ class Sweeper:
         settings: Settings,
         streams: Sequence[Stream[Any]],
         money: Money,
+        *,
+        circuit: Circuit,
         dead_letters: Callable[[], DeadLetters | None],
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._streams = streams
         self._money = money
+        self._circuit = circuit
         self._dead_letters = dead_letters
         self._round = 0
         self._is_busy = False
@@ -81,8 +88,9 @@ class Sweeper:
         """Sweep about once a second, until cancelled; outages only delay it."""
         while True:
             try:
+                await self._circuit.run(lambda: self._pool.execute(statement("ping")))
                 await self._sweep()
-            except (*OUTAGES, *BROKER_OUTAGES) as error:
+            except OUTAGES as error:
                 self._is_busy = False
                 log.error("sweep failed; trying again", error=describe(error))
             await asyncio.sleep(0 if self._is_busy else INTERVAL_SECONDS)
@@ -155,11 +163,26 @@ class Sweeper:
 
     async def _refund(self, connection: Connection) -> None:
         """Book the refunds whose time, or whose account's balance, has come."""
-        moved = await self._money.settle_due(connection, LIMIT)
-        if moved:
-            count_money(moved)
+
+        async def settle(part: Sequence[str]) -> list[str]:
+            async with connection.transaction():  # a savepoint, in case one of them is at fault
+                return await self._money.settle_due(connection, part)
+
+        due = await self._money.due(connection, LIMIT)
+        if not due:
+            return
+        results = await isolating(settle, due)
+        moved = Counter(result for result in results if isinstance(result, str))
+        failed = []
+        for message_id, result in zip(due, results, strict=True):
+            if isinstance(result, Exception):
+                failed.append(message_id)
+                log.error("refund failed", message_id=message_id, error=describe(result))
+        await self._money.postpone(connection, failed)
+        count_money(moved)
+        if moved[REFUND] or moved[VOID]:
             log.info("due refunds settled", **moved)
-            self._is_busy |= moved.total() == LIMIT
+            self._is_busy |= len(due) == LIMIT
 
     async def _bury(
         self,
@@ -176,8 +199,12 @@ class Sweeper:
         if not dead or dead_letters is None or dead_letters.is_waiting:
             return
         letters = [DeadLetter(parked.message, reason) for parked, reason in dead]
-        async with asyncio.timeout(CONFIRM_SECONDS):
-            taken = await dead_letters.offer(stream.name, stream.source, letters)
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                taken = await dead_letters.offer(stream.name, stream.source, letters)
+        except BROKER_OUTAGES as error:
+            log.error("parked events not dead-lettered; trying again", error=describe(error))
+            return
         buried = [parked for (parked, _), is_in in zip(dead, taken, strict=True) if is_in]
         if buried:
             await parking.unpark(connection, buried)

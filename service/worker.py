@@ -128,7 +128,14 @@ class Worker:
             patience=self._settings.parking.ttl,
         )
         streams = self._streams(pool, money)
-        self._sweeper = Sweeper(pool, self._settings, streams, money, lambda: self._dead_letters)
+        self._sweeper = Sweeper(
+            pool,
+            self._settings,
+            streams,
+            money,
+            circuit=self._circuit,
+            dead_letters=lambda: self._dead_letters,
+        )
         sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
         consuming = asyncio.create_task(self._consume(streams, pool), name="consumer")
         try:

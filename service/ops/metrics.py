@@ -64,7 +64,8 @@ PARKED_OLDEST_SECONDS = Gauge(
 )
 MONEY = Counter(
     "billing_money_total",
-    "Ledger entries booked: refund, reversal, debit; and refunds kept after a delivery, or voided",
+    "Ledger entries booked: refund, reversal, debit; refunds kept after a delivery, voided because "
+    "they were not owed after all, or postponed for want of a balance or an amount",
     ["kind"],
 )
 REFUNDS_WAITING = Gauge(

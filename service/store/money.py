@@ -27,6 +27,7 @@ REVERSAL: Final = "reversal"
 DEBIT: Final = "debit"
 KEPT: Final = "kept"
 VOID: Final = "void"
+POSTPONED: Final = "postponed"
 
 # What ledger entries of this service say, besides the cause of a refund.
 REASONS: Final = {REFUND: "SMS refund", REVERSAL: "SMS refund reversed", DEBIT: "SMS charge"}
@@ -104,37 +105,45 @@ class Money:
         accounts = {charges[message_id].account_id for message_id in (*owed, *reversed_)}
         balances = await self._lock_balances(connection, accounts | {a for _, a in debits})
         moved = Moved({KEPT: len(delivered) - len(reversed_)})
-        moved += await self._book(connection, [charges[m] for m in owed], balances)
+        moved[REFUND] = len(await self._book(connection, [charges[m] for m in owed], balances))
         if reversed_:
             rows = await connection.fetch(statement("reverse_refunds"), reversed_)
-            moved += await self._post(connection, REVERSAL, rows)
+            moved[REVERSAL] = len(await self._post(connection, REVERSAL, rows))
         if debits:
             bids, columns = [bid for bid, _ in debits], (list(balances), list(balances.values()))
             rows = await connection.fetch(statement("book_debits"), bids, *columns)
-            moved += await self._post(connection, DEBIT, rows)
+            moved[DEBIT] = len(await self._post(connection, DEBIT, rows))
         return moved
 
-    async def settle_due(self, connection: Connection, limit: int) -> Moved:
-        """Book refunds whose time has come, in the caller's transaction; void or postpone others.
+    async def due(self, connection: Connection, limit: int) -> list[str]:
+        """Return the messages, so many at most, whose refund is due and not booked."""
+        rows = await connection.fetch(statement("due_refunds"), limit)
+        return [row["message_id"] for row in rows]
+
+    async def settle_due(self, connection: Connection, message_ids: Sequence[str]) -> list[str]:
+        """Book refunds whose time has come; void or postpone the others.
 
         Args:
             connection: in a transaction that has locked nothing yet.
-            limit: how many at most.
+            message_ids: what :meth:`due` returned.
+
+        Returns:
+            For each of them what became of it: REFUND, VOID or POSTPONED.
         """
-        due = [row["message_id"] for row in await connection.fetch(statement("due_refunds"), limit)]
-        if not due:
-            return Moved()
-        charges = await self._find_charges(connection, due)
-        void = [m for m in due if m not in charges or self._is_void(charges[m])]
-        if void:
-            await connection.execute(statement("void_refunds"), void)
-        owed = [charges[message_id] for message_id in due if message_id not in set(void)]
+        charges = await self._find_charges(connection, message_ids)
+        void = {m for m in message_ids if m not in charges or self._is_void(charges[m])}
+        owed = [charges[message_id] for message_id in message_ids if message_id not in void]
         balances = await self._lock_balances(connection, {c.account_id for c in owed})
-        moved = await self._book(connection, owed, balances)
-        waiting = [charge.message_id for charge in owed if not _is_bookable(charge, balances)]
-        if waiting:
-            await connection.execute(statement("postpone_refunds"), waiting, POSTPONE_SECONDS)
-        return moved + Moved({VOID: len(void)})
+        booked = set(await self._book(connection, owed, balances))
+        postponed = [c.message_id for c in owed if c.message_id not in booked]
+        await connection.execute(statement("void_refunds"), list(void))
+        await self.postpone(connection, postponed)
+        kinds = dict.fromkeys(void, VOID) | dict.fromkeys(booked, REFUND)
+        return [kinds.get(message_id, POSTPONED) for message_id in message_ids]
+
+    async def postpone(self, connection: Connection, message_ids: Sequence[str]) -> None:
+        """Let refunds that could not be booked wait, so that others come first."""
+        await connection.execute(statement("postpone_refunds"), message_ids, POSTPONE_SECONDS)
 
     def _is_void(self, charge: _Charge) -> bool:
         """Whether a noted refund is not owed after all."""
@@ -202,22 +211,22 @@ class Money:
         connection: Connection,
         owed: Iterable[_Charge],
         balances: Mapping[UUID | None, str | None],
-    ) -> Moved:
-        """Book the refunds that can be; the others stay noted, and wait."""
+    ) -> list[str]:
+        """Book the refunds that can be, and return whose; the others stay noted, and wait."""
         rows = [
             (c.message_id, c.account_id, c.amount, c.currency or balances.get(c.account_id))
             for c in owed
             if _is_bookable(c, balances)
         ]
         if not rows:
-            return Moved()
+            return []
         booked = await connection.fetch(statement("book_refunds"), *zip(*rows, strict=True))
         return await self._post(connection, REFUND, booked)
 
     async def _post(
         self, connection: Connection, kind: str, rows: Sequence[asyncpg.Record]
-    ) -> Moved:
-        """Write ledger entries, and move the balances with them."""
+    ) -> list[str]:
+        """Write ledger entries, and move the balances with them; return what they refer to."""
         if rows:
             entries = [
                 (
@@ -232,7 +241,7 @@ class Money:
                 for row in rows
             ]
             await connection.execute(statement("post_entries"), *zip(*entries, strict=True))
-        return Moved({kind: len(rows)})
+        return [row["reference"] for row in rows]
 
 
 def _is_bookable(charge: _Charge, balances: Mapping[UUID | None, str | None]) -> bool:

@@ -237,6 +237,28 @@ async def test_refund_in_another_currency_is_not_booked(start, gateway: Gateway,
     assert await service.stop() == 0
 
 
+async def test_refund_that_the_database_refuses_holds_up_no_other(start, gateway: Gateway) -> None:
+    """One account is as rich as a balance can be."""
+    rich, other = UUID(int=1), UUID(int=2)
+    await gateway.add_balance(Decimal("999999999999.999999"), rich)
+    await gateway.add_balance(OPENING, other)
+    service = await start(REFUND_SETTLE="1").ready()
+    ours, theirs = str(uuid4()), str(uuid4())
+    await gateway.add_cdrs([ours], account=rich)
+    await gateway.add_cdrs([theirs], account=other)
+    await gateway.publish([native_answer(m, "ESME_RTHROTTLED") for m in (ours, theirs)])
+    await eventually(lambda: entries(gateway), [("credit", "0.010000", theirs)])
+
+    async def said() -> bool:
+        failed = service.events("refund failed")
+        return bool(failed) and failed[0]["message_id"] == ours
+
+    await eventually(said)
+    assert await service.metric("billing_refunds_waiting") == 1
+    assert await service.metric("billing_worker_restarts_total") == 0
+    assert await service.stop() == 0
+
+
 async def test_charge_mode_debit_takes_each_charge_once(start, gateway: Gateway, account) -> None:
     service = await start(BILL_CHARGE_MODE="debit", REFUND_RECEIPTS='["rejected"]').ready()
     paid, refused, rejected = (str(uuid4()) for _ in range(3))
