@@ -154,10 +154,13 @@ async def test_both_over_tls_with_client_certificates(
             " WHERE application_name LIKE 'billing-service%'"
         )
         assert encrypted is True
-        connections = tls.rabbitmq.api("GET", "/connections")
-        ours = [c for c in connections if "billing-service" in c.get("user_provided_name", "")]
-        assert ours
-        assert all(connection["ssl"] for connection in ours)
+
+        async def links() -> list[bool]:
+            connections = tls.rabbitmq.api("GET", "/connections")
+            names = {c.get("user_provided_name", ""): c.get("ssl") for c in connections}
+            return [ssl for name, ssl in names.items() if "billing-service" in name]
+
+        await eventually(links, [True] * 4)  # two of each worker
     assert await service.stop() == 0
 
 
