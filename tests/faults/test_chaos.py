@@ -79,10 +79,21 @@ def test_finds_events_that_were_acknowledged_before_they_were_committed(tmp_path
 
 @pytest.mark.timeout(300)
 def test_finds_refunds_that_were_paid_twice(tmp_path: Path) -> None:
+    """As they are without the key that makes a refund one."""
     code = broken_service(
         tmp_path,
-        ("store/money.py", "if charge.is_refunded or ", "if "),
-        ("store/sql/book_refunds.sql", " AND r.booked_at IS NULL", ""),
+        (
+            "store/migrations/versions/0004_money.sql",
+            "message_id         text PRIMARY KEY",
+            "message_id         text",
+        ),
+        (
+            "store/sql/note_refunds.sql",
+            "ON CONFLICT (message_id) DO UPDATE\n"
+            "SET cause = excluded.cause, due_at = excluded.due_at\n"
+            "WHERE r.booked_at IS NULL\n",
+            "",
+        ),
     )
     arguments = ["--events", "3000", "--rate", "400", "--no-faults"]
     exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
