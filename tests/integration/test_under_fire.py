@@ -125,6 +125,7 @@ async def test_crash_loop_is_given_up_with_its_own_exit_code(start, gateway: Gat
     service = start()
     killed: dict[int, set[int]] = {1: set(), 2: set()}
     while service.exit_code is None:
+        assert max(map(len, killed.values())) < 3 * deaths.LIMIT, "it does not give up"
         for worker, pids in killed.items():
             await kill_newborns(service, worker, pids)
         await asyncio.sleep(0.02)
