@@ -102,6 +102,12 @@ async def workers(service: Service) -> dict[str, bool]:
     return dict((await service.get("/readyz")).json()["workers"])
 
 
+def blocked_signals(pid: int) -> set[signal.Signals]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return {signum for signum in signal.Signals if mask >> signum - 1 & 1}
+
+
 def run_directories(path: Path) -> list[Path]:
     return list(path.glob("billing-service-run-*"))
 
@@ -365,13 +371,12 @@ async def test_stop_while_reloading(start, gateway: Gateway, traffic: Traffic) -
 async def test_ttin_and_ttou_change_the_number_of_workers(
     start, gateway: Gateway, traffic: Traffic
 ) -> None:
-    """As from a terminal: they reach the workers too, which must not care."""
     service = await start(WORKERS="1").ready()
     traffic.start()
-    os.killpg(service.pid, signal.SIGTTIN)
+    os.kill(service.pid, signal.SIGTTIN)
     await eventually(lambda: gateway.consumers(QUEUES[0]), 2)
     await eventually(lambda: workers(service), {"worker-1": True, "worker-2": True})
-    os.killpg(service.pid, signal.SIGTTOU)
+    os.kill(service.pid, signal.SIGTTOU)
     await eventually(lambda: told(service, "drained"), 2)
     assert await workers(service) == {"worker-1": True}
     os.kill(service.pid, signal.SIGTTOU)
@@ -379,6 +384,18 @@ async def test_ttin_and_ttou_change_the_number_of_workers(
     assert await gateway.consumers(QUEUES[0]) == 1
     await traffic.all_settled()
     assert [line["unacknowledged"] for line in service.events("drained")] == [0, 0]
+    assert await service.stop() == 0
+
+
+async def test_workers_are_deaf_to_what_is_the_supervisors_to_obey(start, gateway: Gateway) -> None:
+    """A shell sends it to the whole job; sent so by a test, stops have no effect anyway."""
+    service = await start(WORKERS="1").ready()
+    assert blocked_signals(service.worker_pids[1]) == {
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    }
     assert await service.stop() == 0
 
 
