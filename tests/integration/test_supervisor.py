@@ -15,7 +15,7 @@ import pytest
 
 from bench.stack import Stack
 from bench.stack.process import free_port
-from service.broker.topology import DLR, queue_arguments
+from service.broker.topology import DLR, dead_queue_arguments, queue_arguments
 from tests.support.gateway import Gateway, dlr
 from tests.support.service import Service, eventually
 
@@ -131,7 +131,7 @@ async def test_topology_is_as_specified(start, stack: Stack, vhost: str, gateway
             "x-dead-letter-routing-key": f"{name}.dead",
         }
         assert queues[f"{name}.dead"]["durable"]
-        assert queues[f"{name}.dead"]["arguments"] == {"x-queue-type": kind}
+        assert queues[f"{name}.dead"]["arguments"] == dead_queue_arguments(kind)
     for exchange in ("messaging", "billing"):
         found = stack.rabbitmq.api("GET", f"/exchanges/{vhost}/{exchange}")
         assert (found["type"], found["durable"], found["auto_delete"]) == ("topic", False, False)
