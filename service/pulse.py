@@ -12,29 +12,37 @@ from typing import Final
 
 import aiomultiprocess
 
+from service.store.circuit import State
+
 INTERVAL_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 5.0
 
-_BEAT, _CONSUMING, _WRITABLE, _HAS_CONSUMED = range(4)
+_BEAT, _CONSUMING, _WRITABLE, _HAS_CONSUMED, _CIRCUIT = range(5)
 
 
 class Pulse:
     """Some figures; it can be handed to a process that is being started."""
 
     def __init__(self) -> None:
-        self._figures = aiomultiprocess.core.get_context().RawArray(ctypes.c_double, 4)
+        self._figures = aiomultiprocess.core.get_context().RawArray(ctypes.c_double, 5)
 
-    def beat(self, *, consuming: bool, writable: bool) -> None:
-        """Say that the loop runs, and whether it consumes and can write."""
+    def beat(self, *, consuming: bool, writable: bool, circuit: State = State.CLOSED) -> None:
+        """Say that the loop runs, whether it consumes and can write, and how its circuit is."""
         self._figures[_CONSUMING] = consuming
         self._figures[_HAS_CONSUMED] = self.has_consumed or consuming
         self._figures[_WRITABLE] = writable
+        self._figures[_CIRCUIT] = circuit
         self._figures[_BEAT] = time.monotonic()  # one clock for all processes of a host
 
     @property
     def ready(self) -> bool:
         """Whether the worker was well within the last few seconds."""
         return self.fresh and bool(self._figures[_CONSUMING]) and bool(self._figures[_WRITABLE])
+
+    @property
+    def circuit(self) -> State:
+        """How the worker's circuit to PostgreSQL was."""
+        return State(int(self._figures[_CIRCUIT]))
 
     @property
     def has_consumed(self) -> bool:

@@ -65,6 +65,13 @@ class Slot:
         return self._worker is not None and self._worker.pulse.ready
 
     @property
+    def circuit(self) -> str:
+        """How its worker's circuit to PostgreSQL is: closed, half-open or open; or no worker."""
+        if self._worker is None:
+            return "no worker"
+        return self._worker.pulse.circuit.name.lower().replace("_", "-")
+
+    @property
     def has_consumed(self) -> bool:
         """Whether any worker in it ever has: what is refused after that may pass."""
         alive = self._worker is not None and self._worker.pulse.has_consumed

@@ -57,7 +57,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in OBEYED:
             loop.add_signal_handler(signum, self._signals.put_nowait, signum)
-        async with HttpServer(self._settings.http, ready=self.ready) as http:
+        async with HttpServer(self._settings.http, self.ready, self.circuits) as http:
             log.info("starting", workers=self._settings.workers, http=http.url)
             self._warn_of_exposure()
             async with asyncio.TaskGroup() as tasks:
@@ -81,6 +81,10 @@ class Supervisor:
     def ready(self) -> dict[str, bool]:
         """Return, for each worker wanted, whether it consumes and can write."""
         return {f"worker-{number}": slot.ready for number, slot in sorted(self._slots.items())}
+
+    def circuits(self) -> dict[str, str]:
+        """Return how each worker's circuit to PostgreSQL is."""
+        return {f"worker-{number}": slot.circuit for number, slot in sorted(self._slots.items())}
 
     async def _obey(self, tasks: asyncio.TaskGroup) -> None:
         """Do what signals say, until it is time to stop."""

@@ -275,7 +275,7 @@ class Worker:
         answered = self._sweeper.answered_at if self._sweeper else float("-inf")
         answers = time.monotonic() - answered < pulse.STALE_SECONDS
         writable = answers and self._circuit.state is State.CLOSED
-        self._life.beat(consuming=consuming, writable=writable)
+        self._life.beat(consuming=consuming, writable=writable, circuit=self._circuit.state)
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)
 

@@ -23,11 +23,18 @@ class HttpServer:
     Args:
         settings: where to listen.
         ready: gives, for each worker, whether it is.
+        circuits: gives, for each worker, how its circuit to PostgreSQL is.
     """
 
-    def __init__(self, settings: Http, ready: Callable[[], dict[str, bool]]) -> None:
+    def __init__(
+        self,
+        settings: Http,
+        ready: Callable[[], dict[str, bool]],
+        circuits: Callable[[], dict[str, str]],
+    ) -> None:
         self._settings = settings
         self._ready = ready
+        self._circuits = circuits
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
@@ -74,6 +81,12 @@ class HttpServer:
         workers = self._ready()
         return web.Response(
             status=200 if all(workers.values()) else 503,
-            body=orjson.dumps({"ready": all(workers.values()), "workers": workers}),
+            body=orjson.dumps(
+                {
+                    "ready": all(workers.values()),
+                    "workers": workers,
+                    "circuits": self._circuits(),
+                }
+            ),
             content_type="application/json",
         )

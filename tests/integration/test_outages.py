@@ -117,6 +117,8 @@ async def test_while_the_database_is_away_batches_are_held_and_nothing_is_requeu
     await eventually(lambda: open_circuits(service), WORKERS)
     await eventually(lambda: code(service), 503)
     assert await code(service, "/healthz") == 200
+    circuits = (await service.get("/readyz")).json()["circuits"]
+    assert set(circuits.values()) <= {"open", "half-open"}
     held = await service.metric("billing_unacknowledged", stream="dlr")
     assert held <= WORKERS * 100
     restore(database_link)

@@ -26,7 +26,11 @@ async def test_health_follows_the_workers(start, gateway: Gateway) -> None:
     service = await start().ready()
     assert (await service.get("/healthz")).text == "ok\n"
     answer = (await service.get("/readyz")).json()
-    assert answer == {"ready": True, "workers": {"worker-1": True, "worker-2": True}}
+    assert answer == {
+        "ready": True,
+        "workers": {"worker-1": True, "worker-2": True},
+        "circuits": {"worker-1": "closed", "worker-2": "closed"},
+    }
     os.kill(service.worker_pids[2], signal.SIGSTOP)  # its event loop stands still
     await eventually(lambda: readiness(service), {"worker-1": True, "worker-2": False})
     os.kill(service.worker_pids[2], signal.SIGCONT)

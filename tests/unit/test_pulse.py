@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from service import pulse
+from service.store.circuit import State
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ def test_a_beat_replaces_the_one_before(clock):
     life.beat(consuming=True, writable=True)
     life.beat(consuming=True, writable=False)
     assert not life.ready
+
+
+def test_it_tells_of_the_circuit(clock):
+    life = pulse.Pulse()
+    assert life.circuit is State.CLOSED
+    life.beat(consuming=True, writable=False, circuit=State.OPEN)
+    assert life.circuit is State.OPEN
 
 
 def test_one_missed_beat_is_forgiven():
