@@ -77,7 +77,11 @@ async def measure(pool: asyncpg.Pool, events: int, bad: int) -> float:
     settings = Dlr()
     arrivals = [arrival(number, events, bad) for number in range(1, events + 1)]
     money = Money(RefundPolicy(Refund()), debits=False, patience=1.0)
-    batches = Batches(pool, DlrWriter(money, receipt_log=settings.receipt_log), Circuit())
+    batches = Batches(
+        pool,
+        DlrWriter(money, receipt_log=settings.receipt_log),
+        Circuit(lambda: pool.execute("SELECT 1")),
+    )
     refused = 0
     began = time.perf_counter()
     for start in range(0, events, settings.batch_size):

@@ -127,6 +127,11 @@ def reconcile(
         found = asyncio.run(compare(settings, limit, lambda line: typer.echo(line, err=True)))
     except asyncpg.UndefinedTableError as error:
         fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
+    except asyncpg.InsufficientPrivilegeError as error:
+        fail(
+            f"cannot reconcile: {error}; use the role billing_reader of config/postgres/roles.sql",
+            Exit.CANNOT_START,
+        )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))

@@ -25,7 +25,7 @@ from service.ops import metrics
 from service.store import parking
 from service.store.batches import count_money, isolating
 from service.store.errors import DATA_ERRORS, OUTAGES, describe
-from service.store.money import REFUND, VOID
+from service.store.money import GIVEN_UP, POSTPONED
 from service.store.outcomes import Outcome
 from service.store.sql import statement
 
@@ -88,7 +88,7 @@ class Sweeper:
         """Sweep about once a second, until cancelled; outages only delay it."""
         while True:
             try:
-                await self._circuit.run(lambda: self._pool.execute(statement("ping")))
+                await self._circuit.probe()
                 await self._sweep()
             except OUTAGES as error:
                 self._is_busy = False
@@ -101,27 +101,36 @@ class Sweeper:
         await self._alone(self._link_parts)
         for stream in self._streams:
             await self._alone(partial(self._apply_ready, stream=stream))
-            await self._alone(partial(self._expire, stream=stream))
+            # Not before all that waited out a long stop has been looked at.
+            if self._round > EIGHTHS and not self._is_busy:
+                await self._alone(partial(self._expire, stream=stream))
         await self._alone(self._refund)
         await self._alone(self._measure)
         if time.monotonic() >= self._purge_at:
             await self._alone(self._purge)
 
-    async def _alone(self, step: Callable[[Connection], Awaitable[None]]) -> None:
-        """Do one step in a transaction, unless another sweeper is at it."""
+    async def _alone(self, step: Callable[[Connection], Awaitable[Counter[str] | None]]) -> None:
+        """Do one step in a transaction, unless another sweeper is at it.
+
+        The step returns what money it moved, which is counted once it is committed.
+        """
+        moved: Counter[str] | None = None
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
                 self.answered_at = time.monotonic()
-                await step(connection)
+                moved = await step(connection)
         self.answered_at = time.monotonic()
+        if moved:
+            count_money(moved)
 
-    async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> None:
+    async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> Counter[str]:
         """Apply events whose CDR, link and account have appeared, as if they came now."""
+        moved: Counter[str] = Counter()
 
         async def apply(part: Sequence[DlrEvent | BillEvent]) -> list[Outcome]:
             async with connection.transaction():  # a savepoint, in case one of them is at fault
                 effects = await stream.writer.apply(connection, part, guess=True)
-            count_money(effects.moved)
+            moved.update(effects.moved)
             return effects.outcomes
 
         grace = self._settings.parking.guess_grace
@@ -153,6 +162,7 @@ class Sweeper:
             counts = stream.report.events(events, results)
             log.info("parked events applied", stream=stream.name, **counts)
             self._is_busy |= len(found) == LIMIT
+        return moved
 
     async def _expire(self, connection: Connection, stream: Stream[Any]) -> None:
         """Dead-letter what has waited too long."""
@@ -161,7 +171,7 @@ class Sweeper:
         reason = f"nothing it belongs to appeared within {ttl:g} s"
         await self._bury(connection, stream, [(parked, reason) for parked in expired])
 
-    async def _refund(self, connection: Connection) -> None:
+    async def _refund(self, connection: Connection) -> Counter[str] | None:
         """Book the refunds whose time, or whose account's balance, has come."""
 
         async def settle(part: Sequence[str]) -> list[str]:
@@ -170,19 +180,26 @@ class Sweeper:
 
         due = await self._money.due(connection, LIMIT)
         if not due:
-            return
+            return None
         results = await isolating(settle, due)
-        moved = Counter(result for result in results if isinstance(result, str))
         failed = []
+        moved = Counter[str]()
         for message_id, result in zip(due, results, strict=True):
             if isinstance(result, Exception):
                 failed.append(message_id)
                 log.error("refund failed", message_id=message_id, error=describe(result))
+            elif result == GIVEN_UP:
+                log.error(
+                    "refund given up: no charge is known, or its CDR is gone",
+                    message_id=message_id,
+                )
+            if isinstance(result, str) and result != POSTPONED:
+                moved[result] += 1
         await self._money.postpone(connection, failed)
-        count_money(moved)
-        if moved[REFUND] or moved[VOID]:
+        if moved:
             log.info("due refunds settled", **moved)
             self._is_busy |= len(due) == LIMIT
+        return moved
 
     async def _bury(
         self,
@@ -192,8 +209,8 @@ class Sweeper:
     ) -> None:
         """Publish to the dead queue; unpark only what the broker has confirmed.
 
-        What it refuses stays parked until the next sweep, and holds up nothing else. While a
-        confirm may still come, nothing more is published: it could be the same again.
+        What it refuses stays parked until the next sweep, and holds up nothing else. A letter
+        whose confirm is late, or lost with the transaction, is published again.
         """
         dead_letters = self._dead_letters()
         if not dead or dead_letters is None or dead_letters.is_waiting:

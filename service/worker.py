@@ -18,7 +18,7 @@ from service.broker import leniency, topology
 from service.broker.connection import connect
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
-from service.broker.errors import OUTAGES, SessionLost
+from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
 from service.broker.watchdog import watch
 from service.events.decode import BillDecoder, DlrDecoder
 from service.exits import CannotStart, Exit
@@ -48,6 +48,7 @@ CLOSING_SECONDS = 2.0
 WELL_SECONDS = 30.0
 # So that not all workers come back to a broker in the same moment.
 JITTER_SECONDS = 1.0
+POLL_SECONDS = 0.2
 
 log = structlog.get_logger()
 
@@ -92,10 +93,11 @@ class Worker:
         self._name = name
         self._life = life
         self._supervisor = supervisor
-        self._circuit = Circuit()
+        self._circuit: Circuit | None = None
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
         self._is_patient = patient
+        self._has_abandoned = False
 
     async def run(self) -> Exit:
         """Open the database, then consume until told to stop.
@@ -108,7 +110,7 @@ class Worker:
         try:
             return await self._work(await self._open_pool(), beating)
         except retry.Stopped:
-            return Exit.OK
+            return Exit.ABANDONED if self._has_abandoned else Exit.OK
         finally:
             await _end({beating})
 
@@ -127,17 +129,18 @@ class Worker:
             debits=bill.charge_mode == "debit",
             patience=self._settings.parking.ttl,
         )
-        streams = self._streams(pool, money)
+        circuit = self._circuit = Circuit(lambda: pool.execute(statement("ping")))
+        streams = self._streams(pool, money, circuit)
         self._sweeper = Sweeper(
             pool,
             self._settings,
             streams,
             money,
-            circuit=self._circuit,
+            circuit=circuit,
             dead_letters=lambda: self._dead_letters,
         )
         sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
-        consuming = asyncio.create_task(self._consume(streams, pool), name="consumer")
+        consuming = asyncio.create_task(self._consume(streams, circuit), name="consumer")
         try:
             return await self._watch(consuming, {beating, sweeping})
         finally:
@@ -146,7 +149,7 @@ class Worker:
                 await asyncio.wait_for(pool.close(), CLOSING_SECONDS / 2)
             pool.terminate()
 
-    def _streams(self, pool: asyncpg.Pool, money: Money) -> list[Stream[Any]]:
+    def _streams(self, pool: asyncpg.Pool, money: Money, circuit: Circuit) -> list[Stream[Any]]:
         dlr, bill = self._settings.dlr, self._settings.bill
         hold_limit = self._settings.database.hold_limit
         zone = ZoneInfo(dlr.timezone)
@@ -155,14 +158,14 @@ class Worker:
                 topology.DLR,
                 dlr,
                 DlrDecoder(zone, dlr.max_body_bytes),
-                Batches(pool, DlrWriter(money, receipt_log=dlr.receipt_log), self._circuit),
+                Batches(pool, DlrWriter(money, receipt_log=dlr.receipt_log), circuit),
                 hold_limit,
             ),
             Stream(
                 topology.BILL,
                 bill,
                 BillDecoder(bill.max_body_bytes),
-                Batches(pool, BillWriter(money), self._circuit),
+                Batches(pool, BillWriter(money), circuit),
                 hold_limit,
             ),
         ]
@@ -185,7 +188,7 @@ class Worker:
         log.warning("out of time to drain; what is not acknowledged goes back to the broker")
         return Exit.ABANDONED
 
-    async def _consume(self, streams: list[Stream[Any]], pool: asyncpg.Pool) -> None:
+    async def _consume(self, streams: list[Stream[Any]], circuit: Circuit) -> None:
         """Keep a session with the broker, one after another, until told to stop.
 
         None is begun while the database is away: what came could only be given back again.
@@ -198,7 +201,8 @@ class Worker:
         while not self.stop.is_set():
             async for attempt in retry.patiently("RabbitMQ is away", OUTAGES, sleep):
                 with attempt:
-                    await self._circuit.run(lambda: pool.execute(statement("ping")), sleep)
+                    while circuit.state is not State.CLOSED:  # the sweeper looks after it
+                        await sleep(POLL_SECONDS)
                     started = time.monotonic()
                     try:
                         await self._session(streams)
@@ -229,14 +233,13 @@ class Worker:
             await topology.declare(connection, sources)
             self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None
+            consumers: dict[Stream[Any], Deliveries] = {}
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    consumers = {
-                        stream: await Deliveries.open(
+                    for stream in streams:
+                        consumers[stream] = await Deliveries.open(
                             connection, stream.source.queue, stream.settings
                         )
-                        for stream in streams
-                    }
                     watching = tasks.create_task(
                         watch(connection, sources, list(consumers.values())), name="watchdog"
                     )
@@ -258,6 +261,10 @@ class Worker:
                 self._show()
             # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
             if lost is not None:
+                if isinstance(lost, HeldTooLong) and self._circuit is not None:
+                    self._circuit.doubt()
+                if self.stop.is_set() and any(each.unacknowledged for each in consumers.values()):
+                    self._has_abandoned = True
                 raise SessionLost(str(lost)) from lost
 
     async def _beat(self) -> None:
@@ -274,8 +281,9 @@ class Worker:
         consuming = self._dead_letters is not None
         answered = self._sweeper.answered_at if self._sweeper else float("-inf")
         answers = time.monotonic() - answered < pulse.STALE_SECONDS
-        writable = answers and self._circuit.state is State.CLOSED
-        self._life.beat(consuming=consuming, writable=writable, circuit=self._circuit.state)
+        circuit = self._circuit.state if self._circuit else State.CLOSED
+        writable = answers and circuit is State.CLOSED
+        self._life.beat(consuming=consuming, writable=writable, circuit=circuit)
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)
 

@@ -14,7 +14,8 @@ BEGIN;
 -- billing_migrator: `billing-service migrate`. Owns what it creates, and may add columns to the
 -- gateway's tables because it is a member of their owner.
 -- billing_service: `billing-service run`.
--- billing_reader: people and reconciliation, read-only; no phone numbers.
+-- billing_reader: people and `billing-service reconcile`, which only adds to billing_opening; no
+-- phone numbers, no message texts.
 SELECT format('CREATE ROLE %I', role)
 FROM unnest(ARRAY['billing_migrator', 'billing_service', 'billing_reader']) AS role
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
@@ -36,15 +37,22 @@ GRANT CREATE ON SCHEMA public TO billing_migrator;
 -- The tables of the service itself, those to come included.
 ALTER DEFAULT PRIVILEGES FOR ROLE billing_migrator IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO billing_service;
-ALTER DEFAULT PRIVILEGES FOR ROLE billing_migrator IN SCHEMA public
-    GRANT SELECT ON TABLES TO billing_reader;
-SELECT format('GRANT %s ON public.%I TO %I', privileges, tablename, role)
+SELECT format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO billing_service', tablename)
 FROM pg_tables
-CROSS JOIN (VALUES
-    ('billing_service', 'SELECT, INSERT, UPDATE, DELETE'),
-    ('billing_reader', 'SELECT')
-) AS granted (role, privileges)
 WHERE schemaname = 'public' AND starts_with(tablename, 'billing_')
+\gexec
+-- All but what messages say.
+SELECT format('GRANT SELECT (%I) ON public.%I TO billing_reader', attname, tablename)
+FROM pg_tables
+JOIN pg_attribute ON attrelid = to_regclass('public.' || tablename)
+    AND attnum > 0 AND NOT attisdropped
+WHERE schemaname = 'public' AND starts_with(tablename, 'billing_')
+  AND (tablename, attname) NOT IN (
+      ('billing_receipt_log', 'details'), ('billing_parked', 'message')
+  )
+\gexec
+SELECT 'GRANT INSERT ON public.billing_opening TO billing_reader'
+WHERE to_regclass('public.billing_opening') IS NOT NULL
 \gexec
 SELECT 'REVOKE INSERT, UPDATE, DELETE ON public.billing_schema_version FROM billing_service'
 WHERE to_regclass('public.billing_schema_version') IS NOT NULL

@@ -61,6 +61,7 @@ class Deliveries:
         self._last_at = 0.0
         self._acknowledged = 0
         self._received_when_watched = -1
+        self._is_ending = False
         self._held_ack: int | None = None
         self._batches: Batcher[Delivery] = Batcher(settings.batch_size, settings.flush_ms / 1000)
 
@@ -101,7 +102,7 @@ class Deliveries:
         """
         is_silent = self.received == self._received_when_watched
         self._received_when_watched = self.received
-        return is_silent and waiting > 0 and not self.unacknowledged
+        return is_silent and waiting > 0 and not self.unacknowledged and not self._is_ending
 
     async def next_batch(self) -> Batch[Delivery] | None:
         """Return the next batch, or None after a drain.
@@ -145,6 +146,7 @@ class Deliveries:
         because frames are handled in order.
         """
         await stop.wait()
+        self._is_ending = True
         with suppress(AMQPError, ChannelInvalidStateError):  # next_batch says so
             await self._cancel()
         self._batches.drain()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp import commands as spec
 
-from service.broker.errors import SessionLost
+from service.broker.errors import SessionLost, opening_channel
 from service.dlq.letter import Letter, letter
 from service.exits import CannotStart
 
@@ -29,7 +29,8 @@ async def channel_of(connection: AbstractConnection) -> AsyncIterator[AbstractCh
     transport = connection.transport
     if transport is None:
         raise SessionLost("connection closed")
-    channel = await transport.connection.channel(publisher_confirms=False)
+    with opening_channel():
+        channel = await transport.connection.channel(publisher_confirms=False)
     try:
         yield channel
     finally:

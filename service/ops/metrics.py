@@ -65,7 +65,7 @@ PARKED_OLDEST_SECONDS = Gauge(
 MONEY = Counter(
     "billing_money_total",
     "Ledger entries booked: refund, reversal, debit; refunds kept after a delivery, voided because "
-    "they were not owed after all, or postponed for want of a balance or an amount",
+    "they were not owed after all, or given up as nothing is known to have been charged",
     ["kind"],
 )
 REFUNDS_WAITING = Gauge(

@@ -86,7 +86,7 @@ class BillWriter:
             if charge.answer.status.rank in {FAILED, RETRIED}
             and charge.answer.message_id is not None
         ]
-        debits = [(c.answer.bid, accounts[c.answer.uid]) for c in fresh if c.confirmed]
+        debits = [(c.answer.bid, account) for c, account in fresh.items() if c.confirmed]
         if not failures and not (debits and self._money.debits):
             return Effects(outcomes, Moved())
         return Effects(
@@ -125,10 +125,14 @@ class BillWriter:
 
     async def _record(
         self, connection: Connection, charges: Sequence[_Charge], accounts: dict[str, UUID]
-    ) -> list[_Charge]:
-        """Record the charges, in key order; return those that are new or have a new answer."""
+    ) -> dict[_Charge, UUID]:
+        """Record the charges, in key order.
+
+        Returns:
+            Those that are new or have a new answer, with the account that they were recorded for.
+        """
         if not charges:
-            return []
+            return {}
         rows = (
             (
                 charge.answer.bid,
@@ -143,8 +147,12 @@ class BillWriter:
             for charge in charges
         )
         recorded = await connection.fetch(statement("record_bills"), *zip(*rows, strict=True))
-        bids = {row["bid"] for row in recorded}
-        return [charge for charge in charges if charge.answer.bid in bids]
+        recorded_for = {row["bid"]: row["account_id"] for row in recorded}
+        return {
+            charge: recorded_for[charge.answer.bid]
+            for charge in charges
+            if charge.answer.bid in recorded_for
+        }
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
         """Finalise or fail the CDRs of charges that name their message."""

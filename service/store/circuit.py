@@ -1,4 +1,4 @@
-"""A circuit breaker: while the database is away, one attempt at a time looks for its return."""
+"""A circuit breaker: while the database is away, nothing but a ping asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 from service import retry
 from service.ops import metrics
-from service.store.errors import OUTAGES, describe
+from service.store.errors import OUTAGES
 
 R = TypeVar("R")
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class State(IntEnum):
-    """CLOSED: all is well. OPEN: the database is away. HALF_OPEN: being tried again just now."""
+    """CLOSED: all is well. OPEN: the database is away. HALF_OPEN: being asked again just now."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -30,10 +30,15 @@ class State(IntEnum):
 
 
 class Circuit:
-    """Shared by all that writes in one process."""
+    """Shared by all that asks the database in one process.
 
-    def __init__(self) -> None:
-        self._trial = asyncio.Lock()
+    Args:
+        ping: asks the database for nothing; raises one of ``errors.OUTAGES`` while it is away.
+    """
+
+    def __init__(self, ping: Callable[[], Awaitable[object]]) -> None:
+        self._ping = ping
+        self._probing = asyncio.Lock()
         self._state = State.CLOSED
         metrics.CIRCUIT_OPEN.set(0)
 
@@ -42,44 +47,51 @@ class Circuit:
         """Whether work is let through."""
         return self._state
 
-    async def run(self, work: Callable[[], Awaitable[R]], sleep: retry.Sleep = asyncio.sleep) -> R:
-        """Do ``work``, and where the database is away, do it again until it is not.
+    async def run(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Do ``work``; where the database fails it, do it again until it does not.
 
-        A first failure (a deadlock, a connection that was cut) is tried again at once; the second
-        one opens the circuit. While it is open one caller tries, with backoff, and all others
-        wait for what becomes of that.
-
-        Args:
-            work: what to do; it may be done several times.
-            sleep: waits that many seconds, or raises to give up.
+        What the database answers to a ping meanwhile tells whether it is away, and the circuit
+        open for everybody; or whether just this work is in trouble: a deadlock, a row that
+        somebody else keeps locked.
 
         Raises:
             Exception: of ``work``, if it is none of ``errors.OUTAGES``.
         """
-        if self._state is State.CLOSED:
-            try:
-                return await work()
-            except OUTAGES as error:
-                log.warning("PostgreSQL failed; trying again", error=describe(error))
-        async with self._trial:
-            attempts = retry.patiently(
-                "PostgreSQL is away", OUTAGES, sleep, longest=LONGEST_DELAY_SECONDS
-            )
-            async for attempt in attempts:
-                with attempt:
-                    return await self._attempt(work)
+        async for attempt in retry.patiently(
+            "PostgreSQL did not take it", OUTAGES, longest=LONGEST_DELAY_SECONDS
+        ):
+            with attempt:
+                if self._state is not State.CLOSED:
+                    await self.probe()
+                try:
+                    return await work()
+                except OUTAGES:
+                    await self.probe()
+                    raise
         raise AssertionError("attempts never end")
 
-    async def _attempt(self, work: Callable[[], Awaitable[R]]) -> R:
+    async def probe(self) -> None:
+        """Return once the database answers; one caller asks, with backoff, and all others wait."""
+        async with self._probing:
+            async for attempt in retry.patiently(
+                "PostgreSQL is away", OUTAGES, longest=LONGEST_DELAY_SECONDS
+            ):
+                with attempt:
+                    await self._ask()
+
+    def doubt(self) -> None:
+        """Let nothing through until the database has answered."""
+        self._set(State.OPEN)
+
+    async def _ask(self) -> None:
         if self._state is State.OPEN:
             self._set(State.HALF_OPEN)
         try:
-            result = await work()
+            await self._ping()
         except (*OUTAGES, asyncio.CancelledError):
             self._set(State.OPEN)
             raise
         self._set(State.CLOSED)
-        return result
 
     def _set(self, state: State) -> None:
         if state is State.CLOSED and self._state is not State.CLOSED:

@@ -59,6 +59,10 @@ class DlrWriter:
         outcomes = [Outcome.PARKED] * len(events)
         for index in parts:
             outcomes[index] = Outcome.PART
+        if any(map(self._may_cost, events)):
+            # First all CDRs, in one order; then what else the money needs.
+            ids = sorted({message_id for message_id in message_ids if message_id is not None})
+            await connection.fetch(statement("lock_cdrs"), ids)
         refunded = await self._settle(connection, events, message_ids, outcomes)
         failures = self._failures(events, message_ids, outcomes)
         if not failures and not refunded:
@@ -187,16 +191,20 @@ class DlrWriter:
         """Return what may have to be refunded: receipts only where they moved their CDR."""
         failures = []
         for event, message_id, outcome in zip(events, message_ids, outcomes, strict=True):
-            status = event.status
-            if status.rank not in {FAILED, RETRIED} or outcome is Outcome.PARKED:
+            if message_id is None or outcome is Outcome.PARKED or not self._may_cost(event):
                 continue
-            if message_id is None:
-                continue  # of an unnamed part of a long message
             if isinstance(event, SubmitResult):
-                failures.append(Failure(message_id, status))
-            elif outcome is Outcome.APPLIED and status.cdr_status in self._money.policy.receipts:
-                failures.append(Failure(message_id, status, by_receipt=True))
+                failures.append(Failure(message_id, event.status))
+            elif outcome is Outcome.APPLIED:
+                failures.append(Failure(message_id, event.status, by_receipt=True))
         return failures
+
+    def _may_cost(self, event: DlrEvent) -> bool:
+        """Whether a refund may follow from an event."""
+        rank = event.status.rank
+        if isinstance(event, SubmitResult):
+            return rank in {FAILED, RETRIED}
+        return rank == FAILED and event.status.cdr_status in self._money.policy.receipts
 
 
 def _row(message_id: str, event: DlrEvent) -> tuple[object, ...]:

@@ -1,8 +1,9 @@
 """Moves money: debits, refunds and their reversals, each once and with what causes it.
 
-All of it happens in the transaction of the batch that causes it. A batch without failures never
-comes here. Rows are locked in one order by everybody: CDRs, refunds, and then all balances that
-the transaction will touch, each by its key.
+All of it happens in the transaction of the batch that causes it; a batch that costs nobody
+anything never comes here. Rows are locked in one order: CDRs, refunds, and then all balances that
+the transaction will touch, each by its key. (A batch that is written in parts does so for each
+part; should that ever deadlock, one of the two is tried again.)
 """
 
 from __future__ import annotations
@@ -27,12 +28,18 @@ REVERSAL: Final = "reversal"
 DEBIT: Final = "debit"
 KEPT: Final = "kept"
 VOID: Final = "void"
+GIVEN_UP: Final = "given up"
 POSTPONED: Final = "postponed"
 
 # What ledger entries of this service say, besides the cause of a refund.
-REASONS: Final = {REFUND: "SMS refund", REVERSAL: "SMS refund reversed", DEBIT: "SMS charge"}
+REASONS: Final = {
+    REFUND: "SMS refund",
+    REVERSAL: "SMS refund reversed",
+    DEBIT: "SMS charge settled",
+}
 
-# How long a refund without a balance, or without a known amount, waits to be looked at again.
+# How long a refund without a balance, or without a known amount, waits to be looked at again, at
+# least; it grows with its age.
 POSTPONE_SECONDS: Final = 10.0
 
 Moved = Counter[str]
@@ -128,33 +135,36 @@ class Money:
             message_ids: what :meth:`due` returned.
 
         Returns:
-            For each of them what became of it: REFUND, VOID or POSTPONED.
+            For each of them what became of it: REFUND; VOID, as it is not owed after all; GIVEN_UP,
+            as nothing is known to have been charged; or POSTPONED.
         """
         charges = await self._find_charges(connection, message_ids)
-        void = {m for m in message_ids if m not in charges or self._is_void(charges[m])}
-        owed = [charges[message_id] for message_id in message_ids if message_id not in void]
+        verdicts = {m: self._verdict(charges.get(m)) for m in message_ids}
+        ended = {m: verdict for m, verdict in verdicts.items() if verdict is not None}
+        owed = [charges[m] for m in message_ids if m not in ended]
         balances = await self._lock_balances(connection, {c.account_id for c in owed})
         booked = set(await self._book(connection, owed, balances))
         postponed = [c.message_id for c in owed if c.message_id not in booked]
-        await connection.execute(statement("void_refunds"), list(void))
+        await connection.execute(statement("void_refunds"), list(ended))
         await self.postpone(connection, postponed)
-        kinds = dict.fromkeys(void, VOID) | dict.fromkeys(booked, REFUND)
+        kinds = ended | dict.fromkeys(booked, REFUND)
         return [kinds.get(message_id, POSTPONED) for message_id in message_ids]
 
     async def postpone(self, connection: Connection, message_ids: Sequence[str]) -> None:
         """Let refunds that could not be booked wait, so that others come first."""
         await connection.execute(statement("postpone_refunds"), message_ids, POSTPONE_SECONDS)
 
-    def _is_void(self, charge: _Charge) -> bool:
-        """Whether a noted refund is not owed after all."""
-        cause = status_of(charge.cause or "")
-        if charge.status_rank == DELIVERED:
-            return True
-        if cause.rank == RETRIED and charge.status_rank > RETRIED:
-            return True  # it went better, or failed in a way that is noted by itself
-        if charge.amount is None:
-            return (charge.age or 0.0) > self._patience
-        return charge.amount <= 0
+    def _verdict(self, charge: _Charge | None) -> str | None:
+        """Say how a noted refund ends unbooked, VOID or GIVEN_UP; None if it is owed."""
+        if charge is None:
+            return GIVEN_UP
+        if charge.status_rank == DELIVERED or (charge.amount is not None and charge.amount <= 0):
+            return VOID
+        if status_of(charge.cause or "").rank == RETRIED and charge.status_rank > RETRIED:
+            return VOID  # it went better, or failed in a way that is noted by itself
+        if charge.amount is None and (charge.age or 0.0) > self._patience:
+            return VOID if self.debits else GIVEN_UP  # what we did not debit was not charged
+        return None
 
     async def _find_charges(
         self, connection: Connection, message_ids: Collection[str]
@@ -187,7 +197,8 @@ class Money:
         return [message_id for message_id, _, seconds in rows if not seconds]
 
     def _is_owed(self, failure: Failure, charge: _Charge) -> bool:
-        if charge.is_refunded or charge.status_rank == DELIVERED or charge.amount == 0:
+        is_free = charge.amount is not None and charge.amount <= 0
+        if charge.is_refunded or charge.status_rank == DELIVERED or is_free:
             return False
         status = failure.status
         if failure.by_receipt:
@@ -246,7 +257,7 @@ class Money:
 
 def _is_bookable(charge: _Charge, balances: Mapping[UUID | None, str | None]) -> bool:
     """Whether what is owed, to whom, and in which currency, is known and agrees."""
-    if not charge.amount or charge.account_id not in balances:
+    if charge.amount is None or charge.account_id not in balances:
         return False
     currency = balances[charge.account_id]
     return currency is None or charge.currency is None or currency == charge.currency

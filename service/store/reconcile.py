@@ -62,7 +62,7 @@ class Reconciliation(NamedTuple):
         results: one for each check.
         compared: how many rows of each kind were looked at.
         opened: accounts seen for the first time: their opening balances were recorded, so that
-            a drift is found from now on.
+            a drift, and refunds that are missing, are found from now on.
     """
 
     results: list[Result]
@@ -91,14 +91,18 @@ async def reconcile(
     connection = await asyncpg.connect(
         settings.database.url.get_secret_value(),
         server_settings={"application_name": "billing-service reconcile", "timezone": "UTC"},
+        statement_cache_size=0,  # for a PgBouncer in between
     )
+    debits = settings.bill.charge_mode == "debit"
     try:
-        async with connection.transaction(isolation="repeatable_read"):
+        async with connection.transaction():
+            await connection.execute("SET TRANSACTION READ WRITE")  # not every role does by default
             opened = await connection.fetch(statement("record_openings"))
+        async with connection.transaction(isolation="repeatable_read"):
             results = []
             for check in _checks(settings):
                 report(f"checking: {check.claim}")
-                results.append(await _run(connection, check, limit))
+                results.append(await _run(connection, check, limit, debits=debits))
             compared = await connection.fetchrow(statement("measure_money"))
     finally:
         await connection.close()
@@ -114,9 +118,15 @@ def _checks(settings: Settings) -> list[Check]:
     return [*CHECKS, *(check for check, applies in optional.items() if applies)]
 
 
-async def _run(connection: asyncpg.Connection, check: Check, limit: int) -> Result:
-    # The statement is one of our own files.
-    found = f"SELECT key, detail, count(*) OVER () FROM ({statement(f'checks/{check.name}')}) AS d"  # noqa: S608
-    rows = await connection.fetch(f"{found} ORDER BY key, detail LIMIT $1", max(1, limit))
+async def _run(connection: asyncpg.Connection, check: Check, limit: int, *, debits: bool) -> Result:
+    # The statement is one of our own files; it may ask the table `mode` for the charge mode.
+    rows = await connection.fetch(
+        "WITH mode (debits) AS (SELECT $2::boolean)"  # noqa: S608
+        " SELECT key, detail, count(*) OVER ()"
+        f" FROM ({statement(f'checks/{check.name}')}) AS difference"
+        " ORDER BY key, detail LIMIT $1",
+        max(1, limit),
+        debits,
+    )
     differences = rows[0]["count"] if rows else 0
     return Result(check, differences, [Difference(*row[:2]) for row in rows[:limit]])

@@ -165,6 +165,17 @@ async def test_stop_during_an_outage_of_the_database_gives_everything_back(
     assert len(left) == 200
 
 
+async def test_stop_while_nothing_is_held_does_not_wait_for_the_database(
+    start, gateway: Gateway, database_link: Proxy, queues: Queues
+) -> None:
+    service = await start(DATABASE_HOLD_LIMIT="1").ready()
+    interrupt(database_link)
+    await publish(gateway, 10)
+    await eventually(queues.ready, 20)
+    await eventually(queues.unacknowledged, 0)
+    assert await service.stop(timeout=15) == 0
+
+
 async def test_network_to_the_broker_that_goes_silent_is_noticed(
     start, gateway: Gateway, broker_link: Proxy
 ) -> None:

@@ -39,7 +39,11 @@ def pooled(pgbouncer: PgBouncer, database: str) -> dict[str, str]:
 
 
 async def test_nothing_is_lost_through_it_nor_when_it_restarts(
-    start, gateway: Gateway, pgbouncer: PgBouncer, pooled: dict[str, str]
+    start,
+    environment: dict[str, str],
+    gateway: Gateway,
+    pgbouncer: PgBouncer,
+    pooled: dict[str, str],
 ) -> None:
     messages = [str(uuid4()) for _ in range(MESSAGES)]
     await gateway.add_cdrs(messages)
@@ -69,6 +73,10 @@ async def test_nothing_is_lost_through_it_nor_when_it_restarts(
     assert servers == POOL_SIZE
     assert service.events("unexpected error") == []
     assert await service.stop() == 0
+    variables = {f"BILLING_{name}": value for name, value in pooled.items()}
+    for _ in range(2):
+        reconciled = run_to_end("reconcile", environment=environment | variables)
+        assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
     for queue in ("billing_service.dlr", "billing_service.submit_sm_resp"):
         assert await gateway.waiting(queue) == 0
         assert await gateway.waiting(f"{queue}.dead") == 0

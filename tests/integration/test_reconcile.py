@@ -16,6 +16,7 @@ SETTINGS = {"BILLING_REFUND_AFTER_DELIVERY": "reverse", "BILLING_BILL_CHARGE_MOD
 DEBITED = "debited"
 REFUSED = "refused"
 DELIVERED = "delivered late"
+UNCHARGED = "refused and never debited"
 
 
 @pytest.fixture
@@ -33,16 +34,19 @@ async def settled(start, gateway: Gateway, environment: dict[str, str]) -> dict[
     assert first.returncode == 0, first.stdout + first.stderr
     assert "2 accounts are new" in first.stdout
     service = await start().ready()
-    await gateway.add_cdrs([DEBITED, REFUSED, DELIVERED])
+    await gateway.add_cdrs([DEBITED, REFUSED, DELIVERED, UNCHARGED])
     await gateway.publish(
         [bill(m, f"bid of {m}") for m in (DEBITED, REFUSED, DELIVERED)]
-        + [dlr(m, "ESME_RINVDSTADR") for m in (REFUSED, DELIVERED)]
+        + [dlr(m, "ESME_RINVDSTADR") for m in (REFUSED, DELIVERED, UNCHARGED)]
     )
     await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 2, 60)
     await gateway.publish([dlr(DELIVERED, "DELIVRD"), dlr(DEBITED, "DELIVRD")])
     await eventually(lambda: gateway.count("billing_refund", "reversed_at IS NOT NULL"), 1)
     await eventually(lambda: gateway.count("sms_cdr", "status = 'delivered'"), 2)
     assert await service.stop() == 0
+    await gateway.database.execute(
+        "UPDATE billing_refund SET noted_at = noted_at - interval '1 h' WHERE booked_at IS NULL"
+    )
     return environment
 
 
@@ -179,10 +183,10 @@ async def test_the_report_names_rows_and_says_how_many_more(
     await gateway.database.execute("UPDATE sms_cdr SET confirmed_amount = 7")
     code, text = reconcile(settled, "--limit", "2")
     assert code == 1
-    assert "CDRs are finalised with their confirmed charges: 3 differ" in text
+    assert "CDRs are finalised with their confirmed charges: 4 differ" in text
     assert "        debited: CDR has confirmed 7.000000, its charges come to 0.010000" in text
-    assert "        and 1 more (--limit)" in text
-    assert text.splitlines()[-1] == "3 differences"
+    assert "        and 2 more (--limit)" in text
+    assert text.splitlines()[-1] == "4 differences"
 
 
 async def test_a_database_without_the_tables_or_none_is_said_plainly(

@@ -99,7 +99,7 @@ async def test_the_service_settles_with_no_more_than_it_needs(
     for event in (
         "sweep failed; trying again",
         "unexpected error",
-        "PostgreSQL failed; trying again",
+        "PostgreSQL did not take it; trying again",
     ):
         assert service.events(event) == []
     assert await service.stop() == 0
@@ -138,11 +138,27 @@ async def test_the_reader_only_reads_and_sees_no_numbers(urls: Callable[[str], s
     readable = [f"SELECT count(*) FROM {table}" for table in TABLES]
     readable += ["SELECT * FROM billing_opening", "SELECT message_id, price FROM sms_cdr"]
     await connection.execute("SET default_transaction_read_only = off")
-    writing = ["DELETE FROM billing_event", "INSERT INTO billing_opening VALUES (NULL, 1)"]
-    await allowed(
-        connection, [*FORBIDDEN[:7], "SELECT * FROM secrets", *writing, *readable], readable
-    )
+    forbidden = [
+        *FORBIDDEN[:7],
+        "SELECT * FROM secrets",
+        "DELETE FROM billing_event",
+        "UPDATE billing_opening SET balance = 0",
+        "SELECT details FROM billing_receipt_log",
+        "SELECT message FROM billing_parked",
+    ]
+    await allowed(connection, [*forbidden, *readable], readable)
     await connection.close()
+
+
+async def test_the_reader_reconciles(urls: Callable[[str], str]) -> None:
+    for _ in range(2):
+        environment = {"BILLING_DATABASE_URL": urls("billing_reader")}
+        result = run_to_end("reconcile", environment=environment)
+        assert result.returncode == 0, result.stderr
+    environment = {"BILLING_DATABASE_URL": urls("billing_service")}
+    result = run_to_end("reconcile", environment=environment)
+    assert result.returncode == CANNOT_START
+    assert "billing_reader" in result.stderr
 
 
 async def test_tables_of_later_migrations_are_granted_too(urls: Callable[[str], str]) -> None:

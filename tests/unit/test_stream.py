@@ -62,6 +62,8 @@ class Story:
     async def acquire(self):
         yield self
 
+    async def ping(self): ...
+
     async def execute(self, text):
         assert text == "SET CONSTRAINTS ALL IMMEDIATE"
 
@@ -109,7 +111,7 @@ def decode(message: Message) -> SubmitResult:
 
 
 async def tell(story: Story, hold_limit: float = 60) -> list[str]:
-    batches = Batches(story, story, Circuit())
+    batches = Batches(story, story, Circuit(story.ping))
     stream = Stream(topology.DLR, Dlr(), decode, batches, hold_limit)
     async with asyncio.timeout(5):
         await stream.run(story, story, asyncio.Event())

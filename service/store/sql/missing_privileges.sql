@@ -13,7 +13,7 @@ WITH needed AS (
         (
             'sms_cdr',
             'message_id account_id connector_id status status_rank parts price currency '
-            'dlr_payload smpp_msgid finalized_at refunded_amount',
+            'error_code dlr_payload smpp_msgid finalized_at refunded_amount',
             'SELECT'
         ),
         (

@@ -1,6 +1,6 @@
 -- Record each charge once, under its bill id. Of several answers to the same charge the best one
 -- by rank gives the status, and one that confirms it confirms it for good, in whatever order they
--- come. Returns the bill ids that are new or changed by this.
+-- come. Returns the bill ids that are new or changed by this, and the account that they are of.
 -- $1 bid, $2 account_id, $3 message_id, $4 connector_id, $5 status, $6 status_rank, $7 amount,
 -- $8 confirmed
 INSERT INTO billing_event AS e
@@ -20,4 +20,4 @@ SET status = CASE
     END,
     confirmed = e.confirmed OR excluded.confirmed
 WHERE e.status_rank < excluded.status_rank OR (excluded.confirmed AND NOT e.confirmed)
-RETURNING e.bid
+RETURNING e.bid, e.account_id

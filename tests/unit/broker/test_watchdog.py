@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,15 @@ def _quick(logged, monkeypatch):
 @pytest.fixture
 async def consumer():
     return Deliveries(None, DLR.queue, Dlr())
+
+
+class Channel:
+    """One with an empty queue, and a consumer that can be cancelled."""
+
+    async def queue_declare(self, *_, **__):
+        return SimpleNamespace(message_count=0)
+
+    async def basic_cancel(self, _tag): ...
 
 
 def declaring(monkeypatch, answer):
@@ -61,6 +71,16 @@ async def test_as_long_as_something_arrives_or_is_in_hand_all_is_well(monkeypatc
         await watch(consumer)
     declaring(monkeypatch, lambda: 7)
     consumer._acknowledged -= 1  # one batch is held: there may be no room for more
+    with pytest.raises(TimeoutError):
+        await watch(consumer)
+
+
+async def test_a_consumer_that_is_ending_is_not_missed(monkeypatch, consumer):
+    declaring(monkeypatch, lambda: 7)
+    stop = asyncio.Event()
+    stop.set()
+    consumer._channel = Channel()
+    await consumer.drain_when(stop)
     with pytest.raises(TimeoutError):
         await watch(consumer)
 

@@ -1,9 +1,18 @@
--- Every failed submission that cost something is refunded, or noted to be.
+-- Every failed submission that cost something is refunded, or noted to be, since its account was
+-- first reconciled.
 SELECT
     c.message_id AS key,
     format('failed with %s, price %s, and no refund is noted', c.error_code, c.price) AS detail
 FROM sms_cdr c
+JOIN billing_opening o ON o.account_id = c.account_id AND o.recorded_at <= c.created_at
+CROSS JOIN mode
 WHERE c.status_rank IN (1, 5)
   AND c.error_code LIKE 'ESME\_%'
   AND c.price > 0
   AND NOT EXISTS (SELECT FROM billing_refund r WHERE r.message_id = c.message_id)
+  AND (
+      NOT mode.debits
+      OR EXISTS (
+          SELECT FROM billing_event e WHERE e.message_id = c.message_id AND e.debited > 0
+      )
+  )

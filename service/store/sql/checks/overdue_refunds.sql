@@ -1,18 +1,25 @@
--- No refund is left waiting.
+-- No refund of a known amount is left waiting.
 SELECT
     r.message_id AS key,
     format('%s, noted %s: ', r.cause, date_trunc('second', r.noted_at))
     || CASE
-        WHEN c.message_id IS NULL THEN 'there is no CDR'
         WHEN c.account_id IS NULL THEN 'the CDR names no account'
         WHEN b.account_id IS NULL THEN format('account %s has no balance', c.account_id)
-        WHEN c.price IS NULL THEN 'what was charged is not known'
         WHEN c.currency <> b.currency
         THEN format('the CDR is in %s, the balance in %s', c.currency, b.currency)
         ELSE 'not booked yet'
     END AS detail
 FROM billing_refund r
-LEFT JOIN sms_cdr c ON c.message_id = r.message_id
+JOIN sms_cdr c ON c.message_id = r.message_id
+CROSS JOIN mode
 LEFT JOIN account_balances b ON b.account_id = c.account_id
-WHERE r.booked_at IS NULL AND r.due_at < now() + interval '10 s'
+WHERE r.booked_at IS NULL
+  AND r.due_at < now() + (now() - r.noted_at) / 2 + interval '10 s'
   AND r.noted_at < now() - interval '5 min'
+  AND EXISTS (
+      SELECT FROM billing_event e WHERE e.message_id = r.message_id AND e.debited > 0
+      UNION ALL
+      SELECT FROM billing_event e WHERE e.message_id = r.message_id AND NOT mode.debits
+      UNION ALL
+      SELECT WHERE c.price > 0 AND NOT mode.debits
+  )
