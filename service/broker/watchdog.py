@@ -40,9 +40,12 @@ async def watch(
     """
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
+        # Shielded: a call that is cancelled half way makes the client library wait for its answer.
+        declaring = asyncio.ensure_future(topology.declare(connection, sources))
+        declaring.add_done_callback(_forget)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                waiting = await topology.declare(connection, sources)
+                waiting = await asyncio.shield(declaring)
         except TimeoutError:
             raise SessionLost(f"RabbitMQ has not answered for {ANSWER_SECONDS:g} s") from None
         except CannotStart as error:  # what is consumed already goes on
@@ -53,3 +56,9 @@ async def watch(
                 raise SessionLost(
                     f"{consumer.queue}: {waiting[consumer.queue]} messages wait and none arrives"
                 )
+
+
+def _forget(declaring: asyncio.Future[dict[str, int]]) -> None:
+    """Take note of an error that nobody waits for any more."""
+    if not declaring.cancelled():
+        declaring.exception()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -92,6 +93,25 @@ async def test_a_broker_that_does_not_answer_ends_the_session(monkeypatch, consu
     monkeypatch.setattr(topology, "declare", declare)
     with pytest.raises(SessionLost, match="has not answered"):
         await watch(consumer)
+
+
+async def test_it_ends_at_once_although_the_broker_owes_an_answer(monkeypatch, consumer):
+    """As the client library, which does not give up a call that it has sent."""
+    asked = asyncio.Event()
+
+    async def declare(_connection, _sources):
+        asked.set()
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+                return {}
+
+    monkeypatch.setattr(topology, "declare", declare)
+    watching = asyncio.create_task(watchdog.watch(None, {DLR: "quorum"}, [consumer]))
+    await asked.wait()
+    watching.cancel()
+    await asyncio.wait({watching}, timeout=1)
+    assert watching.cancelled()
 
 
 async def test_a_topology_that_is_refused_later_on_is_said_and_lived_with(
