@@ -113,13 +113,24 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(_read_text(path))
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not UTF-8 text: {error.reason}"]) from error
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
+
+
+def _read_text(path: Path) -> str:
+    """Read a file, but none that might never end, nor give an answer.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read, or is no text.
+    """
+    if not (path.is_file() or path == Path(os.devnull)) and path.exists() and not path.is_dir():
+        raise OSError(0, "no regular file")
+    return path.read_text(encoding="utf-8")
 
 
 def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
@@ -137,7 +148,7 @@ def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
             problems.append(f"{variable}: {variable.removesuffix('_FILE')} is set too; unset one")
             continue
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = _read_text(Path(path))
         except UnicodeDecodeError:
             problems.append(f"{variable}: {path}: not UTF-8 text")
         except OSError as error:

@@ -64,7 +64,7 @@ class Section(BaseModel):
 class Jasmin(Section):
     """Where the gateway's RabbitMQ is."""
 
-    amqp_host: str = Field("localhost", min_length=1, description="RabbitMQ host")
+    amqp_host: str = Field("localhost", pattern=r"^[^/@\s]+$", description="RabbitMQ host")
     amqp_tls: bool = Field(
         False, description="speak TLS; the broker's certificate and host name are always verified"
     )
@@ -369,6 +369,8 @@ def is_postgresql_url(text: str) -> bool:
             and bool(database)
             and not set(database) & set("/@:")
             and parts.port != 0  # raises where there is no number
+            and not parts.fragment
+            and ";" not in database
             and bool(parse_qs(parts.query, strict_parsing=True) if parts.query else True)
         )
     except ValueError:

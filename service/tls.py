@@ -68,6 +68,8 @@ def context(files: Files) -> ssl.SSLContext:
 
 def _check_readable(which: str, path: str) -> None:
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError(0, "no regular file")
         Path(path).open("rb").close()
     except OSError as error:
         raise UnusableFile(which, f"{path}: {(error.strerror or str(error)).lower()}") from error

@@ -30,9 +30,8 @@ from service.store.circuit import Circuit, State
 from service.store.dlr_writer import DlrWriter
 from service.store.errors import OUTAGES as DATABASE_OUTAGES
 from service.store.money import Money
-from service.store.pool import open_pool
+from service.store.pool import open_pool, ping
 from service.store.refund_policy import RefundPolicy
-from service.store.sql import statement
 from service.stream import Stream
 from service.sweeper import Sweeper
 
@@ -129,7 +128,7 @@ class Worker:
             debits=bill.charge_mode == "debit",
             patience=self._settings.parking.ttl,
         )
-        circuit = self._circuit = Circuit(lambda: pool.execute(statement("ping")))
+        circuit = self._circuit = Circuit(lambda: ping(pool))
         streams = self._streams(pool, money, circuit)
         self._sweeper = Sweeper(
             pool,
@@ -206,6 +205,8 @@ class Worker:
                     started = time.monotonic()
                     try:
                         await self._session(streams)
+                    except HeldTooLong as error:
+                        log.error(str(error))
                     except CannotStart as error:
                         if not self._is_patient:
                             raise
@@ -261,10 +262,11 @@ class Worker:
                 self._show()
             # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
             if lost is not None:
-                if isinstance(lost, HeldTooLong) and self._circuit is not None:
-                    self._circuit.doubt()
                 if self.stop.is_set() and any(each.unacknowledged for each in consumers.values()):
                     self._has_abandoned = True
+                if isinstance(lost, HeldTooLong) and self._circuit is not None:
+                    self._circuit.doubt()
+                    raise lost
                 raise SessionLost(str(lost)) from lost
 
     async def _beat(self) -> None:

@@ -37,6 +37,7 @@ def configure(settings: Log, **context: object) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=as_json),
             structlog.processors.ExceptionRenderer(_traces(as_json)),
             *([] if settings.show_numbers else [privacy.mask_line]),
+            *([] if as_json else [privacy.escape_line]),
             _renderer(as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

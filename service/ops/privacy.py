@@ -17,6 +17,8 @@ _NUMBER: Final = re.compile(
     r"|(?:(?<=\\[nrt])|(?<![\w+]))(?<![0-9]\.)(?P<number>\+?[0-9]{7,15})(?!\w|\.[0-9])",
     re.ASCII,
 )
+# Tabs and line ends are those of stack traces.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FIRST: Final = 3
 _LAST: Final = 2
 
@@ -30,6 +32,16 @@ def mask_line(_logger: object, _method: str, line: MutableMapping[str, Any]) -> 
     """Mask every text of a log line; a processor of structlog's."""
     return {
         name: value if name in _IDENTIFIERS else _mask_all(value) for name, value in line.items()
+    }
+
+
+def escape_line(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Any:
+    """Show control characters as escapes, so that nothing from the wire commands a terminal."""
+    return {
+        name: _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+        if isinstance(value, str)
+        else value
+        for name, value in line.items()
     }
 
 

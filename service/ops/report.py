@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from service.broker.dead_letters import DeadLetter
     from service.broker.deliveries import Delivery
     from service.events.records import DlrEvent
+
+_QUOTATION = re.compile(r": b?(['\"]).*\1$", re.DOTALL)
 
 # CDR statuses of a message that did not arrive.
 FAILURES = ("failed", "expired", "rejected")
@@ -78,9 +81,8 @@ class Report:
     def message(self, event: DlrEvent | BillEvent, result: Outcome | Exception) -> None:
         """Tell of one message, at DEBUG."""
         outcome = result.value if isinstance(result, Outcome) else describe(result)
-        self._log.debug(
-            "message", message_id=event.message_id, status=event.status.text, outcome=outcome
-        )
+        status = event.status.text if event.status.known else "unknown"
+        self._log.debug("message", message_id=event.message_id, status=status, outcome=outcome)
 
     def dead(self, letters: Sequence[DeadLetter]) -> None:
         """Tell of every message that went to the dead queue, with its reason."""
@@ -89,7 +91,7 @@ class Report:
         for letter in letters:
             self._log.error(
                 "dead-lettered",
-                reason=letter.reason,
+                reason=_without_quotation(letter.reason),
                 routing_key=letter.message.routing_key,
                 message_id=letter.message.message_id,
             )
@@ -108,6 +110,11 @@ class Report:
     def is_debugging(self) -> bool:
         """Whether :meth:`message` would say anything."""
         return bool(self._log.is_enabled_for(10))
+
+
+def _without_quotation(reason: str) -> str:
+    """Leave out what a reason quotes of a message at its end: it may be anything."""
+    return _QUOTATION.sub("", reason)
 
 
 def _is_native_bill(event: DlrEvent | BillEvent) -> bool:

@@ -130,6 +130,20 @@ async def _connect(settings: Database, name: str) -> asyncpg.Pool:
     return pool
 
 
+async def ping(pool: asyncpg.Pool) -> None:
+    """Ask whether the database can be written.
+
+    Raises:
+        One of ``errors.OUTAGES``: it is away, or read-only. A session keeps what it was told of
+        that when it began, so none of the pool's is used again then.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        is_read_only = await connection.fetchval(sql.statement("ping"))
+    if is_read_only:
+        await pool.expire_connections()
+        raise asyncpg.ReadOnlySQLTransactionError("PostgreSQL is read-only")
+
+
 async def _leave_alone(_: asyncpg.Connection) -> None:
     """Do what asyncpg does to a connection that goes back to its pool: nothing."""
 

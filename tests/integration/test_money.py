@@ -293,6 +293,23 @@ async def test_charge_mode_debit_takes_each_charge_once(start, gateway: Gateway,
     assert await service.stop() == 0
 
 
+async def test_charge_mode_debit_refunds_whom_it_debited(start, gateway: Gateway, account) -> None:
+    """Whatever the CDR says of its account or its price."""
+    other = UUID(int=2)
+    await gateway.add_balance(OPENING, other)
+    service = await start(BILL_CHARGE_MODE="debit").ready()
+    messages = {str(uuid4()): price for price in (Decimal(0), Decimal("NaN"), Decimal("0.05"))}
+    for message_id, price in messages.items():
+        await gateway.add_cdrs([message_id], account=other, price=price)
+    await gateway.publish(bill(m, f"b-{m}") for m in messages)
+    await eventually(lambda: gateway.count("balance_ledger"), 3)
+    await gateway.publish(native_answer(m, "ESME_RSUBMITFAIL") for m in messages)
+    await eventually(lambda: gateway.count("balance_ledger", "direction = 'credit'"), 3)
+    assert await balance(gateway) == OPENING
+    assert await balance(gateway, other) == OPENING
+    assert await service.stop() == 0
+
+
 async def test_charge_mode_debit_parks_what_has_no_balance_to_debit(
     start, gateway: Gateway
 ) -> None:

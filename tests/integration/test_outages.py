@@ -143,6 +143,8 @@ async def test_what_is_held_too_long_goes_back_to_the_broker_until_the_database_
     await publish(gateway, 100)
     await eventually(queues.ready, 200)
     await eventually(queues.unacknowledged, 0)
+    assert "a batch was held for 2 s; its messages go back to the broker" in service.log_text
+    assert service.events("RabbitMQ is away; trying again") == []
     sessions = len(service.events("consuming"))
     assert sessions == WORKERS  # none is begun that could only give everything back again
     restore(database_link)
@@ -150,6 +152,24 @@ async def test_what_is_held_too_long_goes_back_to_the_broker_until_the_database_
     await service.ready()
     assert await gateway.waiting("billing_service.dlr.dead") == 0
     assert await service.metric("billing_worker_restarts_total") == 0
+    assert await service.stop() == 0
+
+
+async def test_database_that_is_read_only_is_an_outage(start, gateway: Gateway) -> None:
+    service = await start().ready()
+    name = await gateway.database.fetchval("SELECT current_database()")
+    await gateway.database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await gateway.database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'billing-service%' AND datname = current_database()"
+    )
+    await publish(gateway, 20)
+    await eventually(lambda: open_circuits(service), WORKERS)
+    await eventually(lambda: code(service), 503)
+    await gateway.database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await eventually(lambda: settled(gateway), 20)
+    await eventually(lambda: code(service), 200)
+    assert await service.metric("billing_dead_letters_total") == 0
     assert await service.stop() == 0
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -567,3 +568,29 @@ def test_settings_do_not_change_once_loaded(given):
     loaded = load(given(BILLING_DATABASE_URL=URL))
     with pytest.raises(ValueError, match="frozen"):
         loaded.dlr.batch_size = 5
+
+
+@pytest.mark.timeout(10)
+def test_what_might_never_end_is_not_read(given, problems, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(ConfigError, match=r"fifo: cannot be read: no regular file"):
+        load(fifo)
+    assert problems(BILLING_JASMIN_AMQP_PASSWORD_FILE=fifo) == [
+        f"BILLING_JASMIN_AMQP_PASSWORD_FILE: {fifo}: cannot be read: no regular file"
+    ]
+    problem = problems(BILLING_JASMIN_AMQP_TLS="true", BILLING_JASMIN_AMQP_CA_FILE=fifo)[-1]
+    assert problem.endswith("no regular file")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BILLING_DATABASE_URL", "postgresql://db/x#password=S3CRET"),
+        ("BILLING_DATABASE_URL", "postgresql://db/x;password=S3CRET"),
+        ("BILLING_JASMIN_AMQP_HOST", "amqp://u:S3CRET@h"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused(problems, variable, value):
+    (problem,) = problems(**{variable: value})
+    assert variable in problem

@@ -1,20 +1,25 @@
 -- What was charged for messages, to whom, and how far their refunds are.
 -- $1 message_id, $2 charge mode: true where this service debits, false where the gateway does
 --
--- Never more than was charged: where we debit, no more than our debits; where the gateway does,
--- its price, or where it wrote none, the charges that Jasmin confirmed, or else the one it failed.
+-- Never more than was charged: where we debit, no more than our debits, and to the account that we
+-- debited; where the gateway does, its price, or where it wrote none, the charges that Jasmin
+-- confirmed, or else the one it failed.
 SELECT DISTINCT ON (c.message_id)
     c.message_id,
     coalesce(c.status_rank, billing_status_rank(c.status)) AS status_rank,
     c.connector_id,
-    coalesce(r.account_id, c.account_id, e.account_id) AS account_id,
+    CASE
+        WHEN $2 THEN coalesce(r.account_id, e.account_id, c.account_id)
+        ELSE coalesce(r.account_id, c.account_id, e.account_id)
+    END AS account_id,
     c.currency,
     coalesce(
         r.amount,
         trunc(
             CASE
-                WHEN NOT $2::boolean THEN coalesce(c.price, e.confirmed, e.failed)
-                WHEN e.debited IS NOT NULL THEN least(c.price, e.debited)
+                WHEN NOT $2::boolean THEN coalesce(nullif(c.price, 'NaN'), e.confirmed, e.failed)
+                WHEN e.debited IS NOT NULL
+                THEN least(CASE WHEN c.price > 0 THEN c.price END, e.debited)
             END,
             6
         )

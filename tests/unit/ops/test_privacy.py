@@ -123,3 +123,13 @@ def test_a_crash_is_logged(written):
     text = written()
     assert json.loads(text)["event"] == "crashed"
     assert "34600123456" not in text
+
+
+def test_nothing_from_the_wire_commands_a_terminal():
+    line = {"event": "dead-lettered", "message_id": "\x1b[2Jid\x07", "size": 3, "exception": "a\nb"}
+    assert privacy.escape_line(None, "error", line) == {
+        "event": "dead-lettered",
+        "message_id": "\\x1b[2Jid\\x07",
+        "size": 3,
+        "exception": "a\nb",
+    }

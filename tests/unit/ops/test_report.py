@@ -147,3 +147,18 @@ def test_a_bug_of_ours_is_logged_with_its_stack_trace(logged, requeued):
     (line,) = logged
     assert (line["log_level"], line["requeued"], line["exc_info"]) == ("error", requeued, error)
     assert counted() == requeued
+
+
+@pytest.mark.parametrize(
+    ("reason", "logged_as"),
+    [
+        ("amount is no number: 'a text'", "amount is no number"),
+        ('unknown type header: b"it\'s"', "unknown type header"),
+        ("body is empty", "body is empty"),
+        ('violates check constraint "no_bad_codes"', 'violates check constraint "no_bad_codes"'),
+    ],
+)
+def test_what_a_reason_quotes_of_a_message_is_not_logged(logged, reason, logged_as):
+    message = Message("messaging", "dlr.deliver_sm", "m1", {}, b"")
+    Report("dlr").dead([DeadLetter(message, reason)])
+    assert [line["reason"] for line in logged] == [logged_as]
