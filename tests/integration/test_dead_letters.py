@@ -101,7 +101,8 @@ async def test_each_bad_message_is_dead_lettered_alone(
         assert dead[reasons(dead).index(said[0])].body == publication.body
     assert await gateway.waiting(queue) == 0
     logged = {line["reason"] for line in service.events("dead-lettered")}
-    assert logged == set(reasons(dead))
+    # The log does not repeat what a reason quotes of its message.
+    assert logged == {reason.partition(": '")[0] for reason in reasons(dead)}
     assert {line["level"] for line in service.events("dead-lettered")} == {"error"}
 
 
