@@ -18,6 +18,7 @@ from service.store.bill_writer import BillWriter
 from service.store.circuit import Circuit
 from service.store.dlr_writer import DlrWriter
 from service.store.money import Money
+from service.store.pool import ping
 from service.store.outcomes import Outcome
 from service.store.refund_policy import RefundPolicy
 from tests.support.gateway import Gateway
@@ -48,7 +49,7 @@ async def test_everything_accepted_can_be_stored(
     # Some have a CDR, for an account of their own; the others are parked.
     await gateway.add_cdrs(sorted(named)[::2])
     async with asyncpg.create_pool(stack.postgres.dsn(database), min_size=1, max_size=2) as pool:
-        batches = Batches(pool, writer, Circuit())
+        batches = Batches(pool, writer, Circuit(lambda: ping(pool)))
         for start in range(0, len(arrivals), BATCH):
             part = arrivals[start : start + BATCH]
             for arrival, result in zip(part, await batches.write(part), strict=True):
