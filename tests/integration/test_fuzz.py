@@ -18,8 +18,8 @@ from service.store.bill_writer import BillWriter
 from service.store.circuit import Circuit
 from service.store.dlr_writer import DlrWriter
 from service.store.money import Money
-from service.store.pool import ping
 from service.store.outcomes import Outcome
+from service.store.pool import ping
 from service.store.refund_policy import RefundPolicy
 from tests.support.gateway import Gateway
 from tests.support.mutations import mutants
