@@ -18,7 +18,10 @@ CREATE INDEX billing_refund_due_at_idx ON billing_refund (due_at) WHERE booked_a
 -- Charge mode debit: what was taken for a charge, and the ledger entry that says so.
 ALTER TABLE billing_event
     ADD COLUMN debited   numeric(18, 6),
-    ADD COLUMN ledger_id uuid UNIQUE;
+    ADD COLUMN ledger_id uuid;
+-- Charges that are not debited here, all of them in charge mode confirm, do not pay for it.
+CREATE UNIQUE INDEX billing_event_ledger_id_key ON billing_event (ledger_id)
+    WHERE ledger_id IS NOT NULL;
 
 -- What an account had before the first entry of the ledger that is compared with its balance.
 CREATE TABLE billing_opening (
