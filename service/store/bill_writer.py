@@ -86,15 +86,15 @@ class BillWriter:
             if charge.answer.status.rank in {FAILED, RETRIED}
             and charge.answer.message_id is not None
         ]
-        debits = [(c.answer.bid, account) for c, account in fresh.items() if c.confirmed]
-        if not failures and not (debits and self._money.debits):
+        debits = [
+            (charge.answer.bid, account)
+            for charge, account in fresh.items()
+            if charge.confirmed and self._money.debits
+        ]
+        if not failures and not debits:
             return Effects(outcomes, Moved())
-        return Effects(
-            outcomes,
-            await self._money.settle(
-                connection, failures=failures, debits=debits if self._money.debits else ()
-            ),
-        )
+        moved = await self._money.settle(connection, failures=failures, debits=debits)
+        return Effects(outcomes, moved)
 
     async def log(self, connection: Connection, arrivals: Sequence[Arrival[BillEvent]]) -> None:
         """Keep nothing more: billing_event has every charge."""

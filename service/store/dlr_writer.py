@@ -59,12 +59,17 @@ class DlrWriter:
         outcomes = [Outcome.PARKED] * len(events)
         for index in parts:
             outcomes[index] = Outcome.PART
-        if any(map(self._may_cost, events)):
+        costly = [index for index, event in enumerate(events) if self._may_cost(event)]
+        if costly:
             # First all CDRs, in one order; then what else the money needs.
             ids = sorted({message_id for message_id in message_ids if message_id is not None})
             await connection.fetch(statement("lock_cdrs"), ids)
         refunded = await self._settle(connection, events, message_ids, outcomes)
-        failures = self._failures(events, message_ids, outcomes)
+        failures = [
+            failure
+            for index in costly
+            if (failure := _failure(events[index], message_ids[index], outcomes[index]))
+        ]
         if not failures and not refunded:
             return Effects(outcomes, Moved())
         moved = await self._money.settle(connection, failures=failures, delivered=refunded)
@@ -182,23 +187,6 @@ class DlrWriter:
                     outcomes[index] = _passed_over(events[index], rank if index > winner else 0)
         return [ordered[ord_ - 1] for ord_, rank, moved in told if moved and rank == DELIVERED]
 
-    def _failures(
-        self,
-        events: Sequence[DlrEvent],
-        message_ids: Sequence[str | None],
-        outcomes: Sequence[Outcome],
-    ) -> list[Failure]:
-        """Return what may have to be refunded: receipts only where they moved their CDR."""
-        failures = []
-        for event, message_id, outcome in zip(events, message_ids, outcomes, strict=True):
-            if message_id is None or outcome is Outcome.PARKED or not self._may_cost(event):
-                continue
-            if isinstance(event, SubmitResult):
-                failures.append(Failure(message_id, event.status))
-            elif outcome is Outcome.APPLIED:
-                failures.append(Failure(message_id, event.status, by_receipt=True))
-        return failures
-
     def _may_cost(self, event: DlrEvent) -> bool:
         """Whether a refund may follow from an event."""
         rank = event.status.rank
@@ -224,6 +212,16 @@ def _row(message_id: str, event: DlrEvent) -> tuple[object, ...]:
         details,
         event.smpp_msgid,
     )
+
+
+def _failure(event: DlrEvent, message_id: str | None, outcome: Outcome) -> Failure | None:
+    """Return what may have to be refunded: for a receipt only where it moved its CDR."""
+    if message_id is None or outcome is Outcome.PARKED:
+        return None  # of an unnamed part of a long message; or still to come
+    if isinstance(event, SubmitResult):
+        return Failure(message_id, event.status)
+    moved = outcome is Outcome.APPLIED
+    return Failure(message_id, event.status, by_receipt=True) if moved else None
 
 
 def _passed_over(event: DlrEvent, rank: int) -> Outcome:
