@@ -158,6 +158,12 @@ class Stream(Section):
         2000, ge=1, le=MAX_CLASSIC_PREFETCH, description="unacknowledged messages for each worker"
     )
     queue_type: QueueType = Field("quorum", description="quorum or classic")
+    max_length: int = Field(
+        100_000,
+        ge=1000,
+        le=2**31 - 1,
+        description="messages that the queue holds; the oldest beyond it become dead letters",
+    )
     max_body_bytes: int = Field(
         65_536, ge=1024, description="a longer message body is dead-lettered unread"
     )

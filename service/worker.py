@@ -224,7 +224,7 @@ class Worker:
             SessionLost, or another of broker.errors.OUTAGES.
             CannotStart: the broker refuses us or our topology.
         """
-        sources = {stream.source: stream.settings.queue_type for stream in streams}
+        sources = {stream.source: stream.settings for stream in streams}
         jasmin = self._settings.jasmin
         async with (
             connect(jasmin, self._name) as connection,

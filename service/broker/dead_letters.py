@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
 
     from service.broker.topology import Source
-    from service.settings import QueueType
+    from service.settings import Stream
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class DeadLetters:
     def __init__(
         self,
         connection: AbstractConnection,
-        sources: Mapping[Source, QueueType],
+        sources: Mapping[Source, Stream],
         publishers: dict[Source, Publisher],
     ) -> None:
         self._connection = connection
@@ -47,13 +47,13 @@ class DeadLetters:
 
     @classmethod
     async def open(
-        cls, connection: AbstractConnection, sources: Mapping[Source, QueueType]
+        cls, connection: AbstractConnection, sources: Mapping[Source, Stream]
     ) -> DeadLetters:
         """Open channels with publisher confirms.
 
         Args:
             connection: best one of its own.
-            sources: whose dead queues there are, and their type.
+            sources: whose dead queues there are, and their settings.
         """
         publishers = {source: await Publisher.open(connection) for source in sources}
         return cls(connection, sources, publishers)
@@ -115,7 +115,9 @@ class DeadLetters:
     async def _declare(self, source: Source) -> str:
         """Declare a dead queue that is gone; return what came of it."""
         try:
-            await topology.declare_dead_queue(self._connection, source, self._sources[source])
+            await topology.declare_dead_queue(
+                self._connection, source, self._sources[source].queue_type
+            )
         except CannotStart as error:
             return str(error)
         return "it was gone, and has been declared again"

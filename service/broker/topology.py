@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractConnection
 
-    from service.settings import QueueType
+    from service.settings import QueueType, Stream
 
 MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
-MAX_LENGTH: Final = 100_000
 # As good as none, which 3.10 cannot be asked for. RabbitMQ 4 drops a message of a quorum queue
 # after 20 returns, and everyone who looks at a dead letter returns it.
 DEAD_DELIVERY_LIMIT: Final = 2_147_483_647
@@ -48,16 +47,16 @@ DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
 BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
 
 
-def queue_arguments(source: Source, queue_type: QueueType) -> dict[str, Any]:
+def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
     """Return the arguments of a queue as the specification wants them.
 
     What the time or length limit pushes out is dead-lettered by the broker itself, through the
     default exchange.
     """
     return {
-        "x-queue-type": queue_type,
+        "x-queue-type": settings.queue_type,
         "x-message-ttl": MESSAGE_TTL_MS,
-        "x-max-length": MAX_LENGTH,
+        "x-max-length": settings.max_length,
         "x-overflow": "drop-head",
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": source.dead_queue,
@@ -72,7 +71,7 @@ def dead_queue_arguments(queue_type: QueueType) -> dict[str, Any]:
 
 
 async def declare(
-    connection: AbstractConnection, sources: Mapping[Source, QueueType]
+    connection: AbstractConnection, sources: Mapping[Source, Stream]
 ) -> dict[str, int]:
     """Declare exchanges, queues and bindings.
 
@@ -83,13 +82,13 @@ async def declare(
         CannotStart: something exists with other arguments, or the user may not declare it.
     """
     waiting = {}
-    for source, queue_type in sources.items():
-        await declare_dead_queue(connection, source, queue_type)
+    for source, settings in sources.items():
+        await declare_dead_queue(connection, source, settings.queue_type)
         with _explaining(source), opening_channel():
             async with connection.channel() as channel:
                 await channel.declare_exchange(source.exchange, ExchangeType.TOPIC)
                 queue = await channel.declare_queue(
-                    source.queue, durable=True, arguments=queue_arguments(source, queue_type)
+                    source.queue, durable=True, arguments=queue_arguments(source, settings)
                 )
                 await queue.bind(source.exchange, source.binding)
                 waiting[source.queue] = queue.declaration_result.message_count or 0
@@ -131,6 +130,9 @@ _MISMATCH = re.compile(
     re.DOTALL,
 )
 
+# Which setting an argument comes from.
+_SETTINGS: Final = {"x-queue-type": "queue_type", "x-max-length": "max_length"}
+
 _TYPED_VALUE = re.compile(r"the value ('[^']*') of type '\w+'")
 
 
@@ -151,9 +153,10 @@ def _explain_mismatch(text: str) -> str:
             "Jasmin"
         )
     section = "dlr" if name.startswith(DLR.queue) else "bill"
+    setting = _SETTINGS.get(argument)
     hint = (
-        f", or set {section}.queue_type (BILLING_{section.upper()}_QUEUE_TYPE) to the type it has"
-        if argument == "x-queue-type"
+        f", or set {section}.{setting} (BILLING_{section.upper()}_{setting.upper()}) to what it has"
+        if setting
         else ""
     )
     emptied = (

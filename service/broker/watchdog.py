@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from service.broker.deliveries import Deliveries
     from service.broker.topology import Source
-    from service.settings import QueueType
+    from service.settings import Stream
 
 INTERVAL_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 async def watch(
     connection: AbstractConnection,
-    sources: Mapping[Source, QueueType],
+    sources: Mapping[Source, Stream],
     consumers: Sequence[Deliveries],
 ) -> None:
     """Declare all of the topology again from time to time, and compare with what arrives.

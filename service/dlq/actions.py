@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,6 @@ from aiormq.exceptions import PublishError
 
 from service.broker import marks
 from service.broker.publisher import Publisher
-from service.broker.topology import MAX_LENGTH
 from service.dlq.queue import DeadQueue, channel_of, waiting
 from service.events.message import to_json
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 # Told of each step: the stream, how many messages there are, how many more have been looked at.
 Tell = Callable[[str, int, int], None]
 
-# A queue that is this full is given no more, or it would push out its oldest.
-FULL = MAX_LENGTH // 2
+# A queue that is fuller than this is given no more, or it would push out its oldest.
+FULL_SHARE = 0.5
 # How long it may stay so, unread.
 ROOM_SECONDS = 30.0
 ROOM_INTERVAL_SECONDS = 1.0
@@ -125,12 +124,14 @@ async def replay(
     selection: Selection,
     tally: Tally,
     *,
+    limits: Mapping[Source, int],
     tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """Put the selected letters into our own queue, and only then take them out of the dead one.
 
     Interrupted in between, a message is in both: it will be applied and change nothing twice.
+    ``limits`` says how many messages each of our queues holds before it pushes out its oldest.
 
     Raises:
         Halted: our queue does not take them.
@@ -138,7 +139,7 @@ async def replay(
     publisher = await Publisher.open(publishing)
     async with aclosing(walk(connection, selection, tell)) as found:
         async for queue, letters in found:
-            await _room(connection, queue.source, note)
+            await _room(connection, queue.source, limits[queue.source], note)
             messages = _replayable(letters)
             tally.kept += len(letters) - len(messages)
             answers = await publisher.offer(
@@ -220,7 +221,7 @@ def _replayable(letters: list[Letter]) -> list[tuple[Letter, AmqpMessage]]:
 
 
 async def _room(
-    connection: AbstractConnection, source: Source, note: Callable[[str], None]
+    connection: AbstractConnection, source: Source, limit: int, note: Callable[[str], None]
 ) -> None:
     """Wait while our queue is so full that it would push out its oldest messages.
 
@@ -228,8 +229,9 @@ async def _room(
         Halted: nobody reads it, or there is none.
     """
     clock = asyncio.get_running_loop().time
+    full = limit * FULL_SHARE
     least, since = None, clock()
-    while (held := await waiting(connection, source.queue)) is None or held >= FULL:
+    while (held := await waiting(connection, source.queue)) is None or held >= full:
         if held is None:
             raise Halted(_why(source, is_gone=True))
         if least is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from service.broker.topology import BILL, DLR
 from service.commandline import ConfigOption, fail, load_settings
 from service.dlq.selection import Selection, duration
 from service.exits import CannotStart, Exit
@@ -180,7 +181,15 @@ def replay(
             return
         # One of its own: under an alarm RabbitMQ stops reading connections that publish.
         async with connect(settings.jasmin, "billing-service dlq replay publisher") as publishing:
-            await actions.replay(connection, publishing, selection, tally, tell=tell, note=_note)
+            await actions.replay(
+                connection,
+                publishing,
+                selection,
+                tally,
+                limits={DLR: settings.dlr.max_length, BILL: settings.bill.max_length},
+                tell=tell,
+                note=_note,
+            )
 
     if dry_run:
         _run(settings, "replay", act)

@@ -15,9 +15,9 @@ from service.broker.errors import OUTAGES
 from service.settings import Dlr
 
 OPENERS: dict[str, Callable[[AbstractConnection], Awaitable[Any]]] = {
-    "topology": lambda connection: topology.declare(connection, {topology.DLR: "quorum"}),
+    "topology": lambda connection: topology.declare(connection, {topology.DLR: Dlr()}),
     "deliveries": lambda connection: Deliveries.open(connection, topology.DLR.queue, Dlr()),
-    "dead letters": lambda connection: DeadLetters.open(connection, {topology.DLR: "quorum"}),
+    "dead letters": lambda connection: DeadLetters.open(connection, {topology.DLR: Dlr()}),
 }
 
 

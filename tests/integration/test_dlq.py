@@ -25,10 +25,11 @@ from service.broker import topology
 from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.topology import BILL, DLR
 from service.events.message import Message
+from service.settings import Bill, Dlr
 from tests.support.gateway import Gateway, Publication, bill, dlr
 from tests.support.service import clean_environment, command, eventually, run_to_end
 
-SOURCES = {DLR: "quorum", BILL: "quorum"}
+SOURCES = {DLR: Dlr(), BILL: Bill()}
 REFUSED = "the database refuses it: NumericValueOutOfRangeError"
 EMPTY = "body is empty"
 

@@ -16,6 +16,7 @@ import pytest
 from bench.stack import Stack
 from bench.stack.process import free_port
 from service.broker.topology import DLR, dead_queue_arguments, queue_arguments
+from service.settings import Dlr
 from tests.support.gateway import Gateway, dlr
 from tests.support.service import Service, eventually
 
@@ -97,7 +98,7 @@ async def test_queue_with_other_arguments_is_explained(
 ) -> None:
     connection = await aio_pika.connect(stack.rabbitmq.url(vhost))
     async with connection, connection.channel() as channel:
-        arguments = queue_arguments(DLR, "classic")
+        arguments = queue_arguments(DLR, Dlr(queue_type="classic"))
         await channel.declare_queue("billing_service.dlr", durable=True, arguments=arguments)
     service = start()
     assert await service.ended() == CANNOT_START

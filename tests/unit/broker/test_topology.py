@@ -9,6 +9,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 from service.broker import topology
 from service.broker.topology import BILL, DLR
 from service.exits import CannotStart
+from service.settings import Bill, Dlr
 
 
 class Broker:
@@ -41,14 +42,14 @@ class Broker:
 
 async def refusal(error: Exception) -> str:
     with pytest.raises(CannotStart) as refused:
-        await topology.declare(Broker(error), {DLR: "quorum"})
+        await topology.declare(Broker(error), {DLR: Dlr()})
     return str(refused.value)
 
 
 @pytest.mark.parametrize("source", [DLR, BILL])
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, queue_type):
-    assert topology.queue_arguments(source, queue_type) == {
+    assert topology.queue_arguments(source, Dlr(queue_type=queue_type)) == {
         "x-queue-type": queue_type,
         "x-message-ttl": 86_400_000,
         "x-max-length": 100_000,
@@ -60,7 +61,7 @@ def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, qu
 
 async def test_exchanges_are_declared_as_jasmin_declares_them():
     broker = Broker()
-    await topology.declare(broker, {DLR: "quorum", BILL: "classic"})
+    await topology.declare(broker, {DLR: Dlr(), BILL: Bill(queue_type="classic")})
     assert broker.exchanges == {
         "messaging": ("topic", False, False),
         "billing": ("topic", False, False),
@@ -69,17 +70,17 @@ async def test_exchanges_are_declared_as_jasmin_declares_them():
 
 async def test_queues_are_durable_and_bound_as_the_specification_says():
     broker = Broker()
-    await topology.declare(broker, {DLR: "quorum", BILL: "classic"})
+    await topology.declare(broker, {DLR: Dlr(), BILL: Bill(queue_type="classic")})
     assert broker.bindings == [
         ("billing_service.dlr", "messaging", "dlr.#"),
         ("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#"),
     ]
-    for source, queue_type in ((DLR, "quorum"), (BILL, "classic")):
-        arguments = topology.queue_arguments(source, queue_type)
+    for source, settings in ((DLR, Dlr()), (BILL, Bill(queue_type="classic"))):
+        arguments = topology.queue_arguments(source, settings)
         assert broker.queues[source.queue] == {"durable": True, "arguments": arguments}
         dead = broker.queues[source.dead_queue]
         assert dead["durable"]
-        assert dead["arguments"] == topology.dead_queue_arguments(queue_type)
+        assert dead["arguments"] == topology.dead_queue_arguments(settings.queue_type)
 
 
 def test_nothing_is_ever_pushed_out_of_a_dead_queue():
@@ -105,6 +106,7 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
                 "queue billing_service.dlr exists with another x-max-length",
                 "it has '10', this service declares '100000'",
                 "rabbitmqctl delete_queue billing_service.dlr",
+                "dlr.max_length (BILLING_DLR_MAX_LENGTH) to what it has",
             ],
         ),
         (
@@ -181,4 +183,4 @@ async def test_a_missing_permission_names_what_is_needed():
 
 async def test_an_outage_is_no_reason_to_give_up():
     with pytest.raises(ConnectionResetError):
-        await topology.declare(Broker(ConnectionResetError()), {DLR: "quorum"})
+        await topology.declare(Broker(ConnectionResetError()), {DLR: Dlr()})

@@ -4,7 +4,9 @@ import pytest
 
 from service.broker.topology import DLR
 from service.dlq import actions
-from service.dlq.actions import FULL, Halted
+from service.dlq.actions import Halted
+
+FULL = 50_000
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def lengths(monkeypatch):
 
 async def room() -> list[str]:
     notes: list[str] = []
-    await actions._room(None, DLR, notes.append)
+    await actions._room(None, DLR, 2 * FULL, notes.append)
     return notes
 
 
