@@ -18,9 +18,8 @@ import asyncpg
 import typer
 
 from bench.stack import Stack
-from service.broker.deliveries import Delivery
+from service.broker.delivery import Delivery
 from service.events.decode import DlrDecoder
-from service.events.message import Message
 from service.events.records import DlrEvent
 from service.settings import Dlr, Refund
 from service.store.batches import Arrival, Batches
@@ -31,6 +30,8 @@ from service.store.money import Money
 from service.store.refund_policy import RefundPolicy
 
 _BAD: Final = "BAD"
+_NOWHERE: Final = b"\0\0"  # exchange and routing key
+_NOTHING: Final = b"\0\0"  # property flags
 
 
 def main(
@@ -103,9 +104,10 @@ def arrival(number: int, events: int, bad: int) -> Arrival[DlrEvent]:
         "pdu_type": "deliver_sm",
         "dlr_details": {"err": _BAD if is_bad else "001"},
     }
-    message = Message("messaging", "dlr.deliver_sm", None, {}, json.dumps(body).encode())
-    event = DlrDecoder(ZoneInfo("UTC"), 65_536)(message)
-    return Arrival(Delivery(number, redelivered=False, times_before=0, message=message), event)
+    delivery = Delivery(
+        number, redelivered=False, route=_NOWHERE, header=_NOTHING, body=json.dumps(body).encode()
+    )
+    return Arrival(delivery, DlrDecoder(ZoneInfo("UTC"), 65_536)(delivery))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -41,13 +42,13 @@ class Batcher(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, item: T) -> None:
-        """Take one item in."""
-        self._items.append(item)
-        count = len(self._items)
-        if count == 1:
+    def add(self, items: Sequence[T]) -> None:
+        """Take in items that came together."""
+        before = len(self._items)
+        self._items += items
+        if not before:
             self._first_at = self._time()
-        if count in {1, self._size}:  # nothing in between changes what next() waits for
+        if not before or len(self._items) >= self._size:  # else next() waits for the same
             self._changed.set()
 
     def drain(self) -> None:

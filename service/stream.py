@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from service.batcher import Batch
 from service.broker.dead_letters import DeadLetter, DeadLetters
-from service.broker.deliveries import Deliveries, Delivery
+from service.broker.deliveries import Deliveries
+from service.broker.delivery import Delivery
 from service.broker.errors import HeldTooLong
-from service.events.message import Message
+from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Refused
 from service.ops import metrics
 from service.ops.report import Report
@@ -36,7 +37,7 @@ class Stream(Generic[E]):
         self,
         source: Source,
         settings: StreamSettings,
-        decode: Callable[[Message], E],
+        decode: Callable[[Content], E],
         batches: Batches[E],
         hold_limit: float,
     ) -> None:
@@ -96,7 +97,7 @@ class Stream(Generic[E]):
         refused: list[DeadLetter] = []
         for delivery in batch:
             try:
-                arrivals.append(Arrival(delivery, self.decode(delivery.message)))
+                arrivals.append(Arrival(delivery, self.decode(delivery)))
             except Refused as refusal:
                 refused.append(DeadLetter(delivery.message, str(refusal)))
             except Exception as error:  # a bug, and the same again at the next delivery
@@ -116,7 +117,9 @@ class Stream(Generic[E]):
         Appends to ``refused`` what the database will never take, and what made us fail too
         often; returns the tags of what made us fail and is worth another delivery.
         """
-        requeued = set()
+        requeued: set[int] = set()
+        if not self.report.is_debugging and set(map(type, results)) <= {Outcome}:
+            return requeued
         for (delivery, event), result in zip(arrivals, results, strict=True):
             if self.report.is_debugging:
                 self.report.message(event, result)

@@ -19,7 +19,7 @@ import structlog
 from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
 from service.broker.publisher import CONFIRM_SECONDS
-from service.events.fields import following_ids
+from service.events.operator_ids import following_ids
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused
 from service.ops import metrics
 from service.store import parking

@@ -17,18 +17,17 @@ from aiormq.exceptions import (
 )
 
 from service import tls
+from service.broker.transport import PeelingConnection
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
-
     from service.settings import Jasmin
 
 CONNECT_SECONDS = 10
 
 
 @asynccontextmanager
-async def connect(settings: Jasmin, name: str) -> AsyncIterator[AbstractConnection]:
+async def connect(settings: Jasmin, name: str) -> AsyncIterator[PeelingConnection]:
     """Connect, and close at the end.
 
     A plain connection, not aio-pika's robust one: a session that is lost ends visibly, so that
@@ -55,6 +54,7 @@ async def connect(settings: Jasmin, name: str) -> AsyncIterator[AbstractConnecti
             heartbeat=settings.amqp_heartbeat,
             client_properties={"connection_name": name},
             timeout=CONNECT_SECONDS,
+            connection_class=PeelingConnection,
         )
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise CannotStart(

@@ -1,4 +1,4 @@
-"""The hot path in: one consumer on one channel, from AMQP frames to batches.
+"""One consumer on one channel: deliveries into batches, and acknowledgements back.
 
 An object of this module is one generation: it ends with its channel. Delivery tags have a meaning
 on their own channel only, so nothing of a lost generation can be acknowledged on the next one;
@@ -10,49 +10,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 
 from service.batcher import Batch, Batcher
 from service.broker.errors import SessionLost, opening_channel
-from service.events.message import Message
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
     from aiormq.abc import AbstractChannel, DeliveredMessage
 
+    from service.broker.delivery import Delivery
+    from service.broker.reader import DeliveryReader
+    from service.broker.transport import PeelingConnection
     from service.settings import Stream
-
-# Set by quorum queues on a message that is delivered again.
-DELIVERY_COUNT = "x-delivery-count"
-# Set by RabbitMQ's message timestamp interceptor, and by anyone who wants to be measured.
-TIMESTAMP_MS = "timestamp_in_ms"
 
 # How long a drain waits for the prefetch window to fill, and what counts as quiet.
 WINDOW_SECONDS = 3.0
 QUIET_SECONDS = 0.1
 
 
-class Delivery(NamedTuple):
-    """One message as this channel delivered it.
-
-    Attributes:
-        tag: its delivery tag, to acknowledge it by on the same channel.
-        redelivered: the broker has delivered it before, to anyone.
-        times_before: how often before; None where the queue does not count (a classic one).
-    """
-
-    tag: int
-    redelivered: bool
-    times_before: int | None
-    message: Message
-
-
 class Deliveries:
     """A consumer of one queue; build it with :meth:`open`."""
 
-    def __init__(self, channel: AbstractChannel, queue: str, settings: Stream) -> None:
+    def __init__(
+        self, reader: DeliveryReader, channel: AbstractChannel, queue: str, settings: Stream
+    ) -> None:
+        self._reader = reader
         self._channel = channel
         self.queue = queue
         self._settings = settings
@@ -64,24 +48,26 @@ class Deliveries:
         self._is_ending = False
         self._held_ack: int | None = None
         self._batches: Batcher[Delivery] = Batcher(settings.batch_size, settings.flush_ms / 1000)
+        self._time = asyncio.get_running_loop().time
 
     @classmethod
-    async def open(cls, connection: AbstractConnection, queue: str, settings: Stream) -> Deliveries:
+    async def open(cls, connection: PeelingConnection, queue: str, settings: Stream) -> Deliveries:
         """Open a channel and start consuming on it."""
         transport = connection.transport
         if transport is None:
             raise SessionLost(f"{queue}: connection closed")
         with opening_channel():
             channel = await transport.connection.channel(publisher_confirms=False)
-        deliveries = cls(channel, queue, settings)
+        deliveries = cls(connection.deliveries, channel, queue, settings)
         await deliveries._consume()
         return deliveries
 
     async def _consume(self) -> None:
         self._channel.closing.add_done_callback(self._on_channel_closed)
         self._channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
+        self._reader.tap(self._channel.number, self._take)
         await self._channel.basic_qos(prefetch_count=self._settings.prefetch)
-        ok = await self._channel.basic_consume(self.queue, self._on_message)
+        ok = await self._channel.basic_consume(self.queue, _untapped)
         self._consumer_tag = ok.consumer_tag
 
     @property
@@ -126,9 +112,9 @@ class Deliveries:
             for tag in requeued:
                 await self._channel.basic_nack(tag, requeue=True)
             # A tag that has been given back cannot be acknowledged any more.
-            kept = [item.tag for item in batch.items if item.tag not in requeued]
-            if kept:
-                await self._ack_through(kept[-1])
+            kept = (item.tag for item in reversed(batch.items) if item.tag not in requeued)
+            if last := next(kept, None):
+                await self._ack_through(last)
         except (AMQPError, ChannelInvalidStateError) as error:
             raise SessionLost(f"{self.queue}: {error}") from error
 
@@ -160,13 +146,12 @@ class Deliveries:
         backlog the prefetch window fills, and then nothing is under way; without one it is
         quiet. Only in between, under a steady flow, a message or two may be caught.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self._time()
         deadline = began + WINDOW_SECONDS
         self._held_ack = self._acknowledged
-        while self.unacknowledged < self._settings.prefetch and loop.time() < deadline:
+        while self.unacknowledged < self._settings.prefetch and self._time() < deadline:
             # What the last acknowledgement made room for may still be coming.
-            quiet = loop.time() - max(self._last_at, began)
+            quiet = self._time() - max(self._last_at, began)
             if quiet > QUIET_SECONDS and await self._is_queue_empty():
                 break
             await asyncio.sleep(QUIET_SECONDS / 20)
@@ -179,17 +164,13 @@ class Deliveries:
         declared = await self._channel.queue_declare(self.queue, passive=True)
         return not declared.message_count
 
-    async def _on_message(self, delivered: DeliveredMessage) -> None:
-        try:
-            delivery = _delivery(delivered)
-        except Exception as error:  # else the next acknowledgement would cover what is lost here
-            self._batches.fail(error)
-            raise
-        self._batches.add(delivery)
-        self._last_tag = delivery.tag
-        self._last_at = asyncio.get_running_loop().time()
+    def _take(self, deliveries: list[Delivery]) -> None:
+        self._batches.add(deliveries)
+        self._last_tag = deliveries[-1].tag
+        self._last_at = self._time()
 
     def _on_channel_closed(self, closing: asyncio.Future[Any]) -> None:
+        self._reader.untap(self._channel.number)
         error = None if closing.cancelled() else closing.exception()
         self._batches.fail(SessionLost(f"{self.queue}: channel closed: {error}"))
 
@@ -199,27 +180,6 @@ class Deliveries:
         )
 
 
-def _delivery(delivered: DeliveredMessage) -> Delivery:
-    frame: Any = delivered.delivery
-    properties = delivered.header.properties
-    headers: dict[str, Any] = properties.headers or {}
-    counted = headers.pop(DELIVERY_COUNT, None)
-    return Delivery(
-        tag=frame.delivery_tag,
-        redelivered=frame.redelivered,
-        times_before=counted if isinstance(counted, int) else None,
-        message=Message(
-            exchange=frame.exchange,
-            routing_key=frame.routing_key,
-            message_id=properties.message_id,
-            headers=headers,
-            body=delivered.body,
-            published_at=_published_at(headers.get(TIMESTAMP_MS), properties.timestamp),
-        ),
-    )
-
-
-def _published_at(timestamp_ms: object, timestamp: Any) -> float | None:
-    if isinstance(timestamp_ms, int):
-        return timestamp_ms / 1000
-    return timestamp.timestamp() if timestamp is not None else None
+async def _untapped(delivered: DeliveredMessage) -> None:
+    """Never called: the library sees no delivery of a channel that is tapped."""
+    raise AssertionError(f"delivery {delivered.delivery_tag} passed by")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from service.events import fields
-from service.events.message import Message
+from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
 from service.events.statuses import status_of
 
@@ -23,6 +23,19 @@ NULL = msgspec.Raw(b"null")
 class _Details(msgspec.Struct):
     done_date: str | int | None = None
     err: str | int | None = None
+
+
+class _Texts(msgspec.Struct, forbid_unknown_fields=True):
+    """The details of the specification, as texts: there is no number in them to be checked."""
+
+    id: str = ""
+    sub: str = ""
+    dlvrd: str = ""
+    submit_date: str = ""
+    done_date: str | None = None
+    stat: str = ""
+    err: str | None = None
+    text: str = ""
 
 
 class _Dlr(msgspec.Struct):
@@ -52,6 +65,7 @@ class _Bill(msgspec.Struct):
 
 _DLR = msgspec.json.Decoder(_Dlr)
 _DETAILS = msgspec.json.Decoder(_Details | None)
+_TEXTS = msgspec.json.Decoder(_Texts)
 _BILL = msgspec.json.Decoder(_Bill)
 _ANYTHING = msgspec.json.Decoder(float_hook=str)  # only looked through; no number is too large
 
@@ -59,38 +73,60 @@ SUBMIT_SM_RESP = "submit_sm_resp"
 RECEIPTS = frozenset({"deliver_sm", "data_sm"})
 
 
-def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
+def dlr(message: Content, zone: ZoneInfo) -> DlrEvent:
     """Decode a body of the ``dlr.#`` contract.
 
     Raises:
         Refused: not valid JSON, a field missing or of the wrong type, an unknown ``pdu_type``.
     """
     event = _parse(_DLR, message.body)
-    details = _parse(_DETAILS, event.dlr_details)
-    fields.check_numbers(bytes(event.dlr_details))
+    done_date, error_code, details = _details(event.dlr_details)
     message_id = fields.identifier("message_id", event.message_id)
     status = status_of(fields.identifier("status", event.status))
     smpp_msgid = fields.operator_id(str(event.smpp_msgid or "")) or None
-    is_answer = event.pdu_type is None and status.text.startswith("ESME_")
-    if event.pdu_type == SUBMIT_SM_RESP or is_answer:
+    pdu_type = event.pdu_type
+    if pdu_type == SUBMIT_SM_RESP or (pdu_type is None and status.text.startswith("ESME_")):
         return SubmitResult(message_id, status, smpp_msgid)
-    if event.pdu_type is not None and event.pdu_type not in RECEIPTS:
-        raise Refused(f"unknown pdu_type: {event.pdu_type[:40]!r}")
-    done, error_code = (details.done_date, details.err) if details else (None, None)
+    if pdu_type is not None and pdu_type not in RECEIPTS:
+        raise Refused(f"unknown pdu_type: {pdu_type[:40]!r}")
     return Receipt(
-        message_id=message_id,
-        operator_ids=(),
-        guessed_ids=(),
-        smpp_msgid=smpp_msgid,
-        connector_id=None,
-        status=status,
-        done_at=None if done is None else fields.done_date(str(done), zone),
-        error_code=None if error_code is None else str(error_code),
-        details=bytes(event.dlr_details).decode() if details else None,
+        message_id,
+        (),
+        smpp_msgid,
+        None,
+        status,
+        None if done_date is None else fields.done_date(done_date, zone),
+        error_code,
+        details,
     )
 
 
-def bill(message: Message) -> BillEvent:
+def _details(raw: msgspec.Raw) -> tuple[str | None, str | None, str | None]:
+    """Return the done date, the error code, and all details as text; None where there are none."""
+    if raw is NULL:
+        return None, None, None
+    try:
+        texts = _TEXTS.decode(raw)
+    except msgspec.MsgspecError:
+        return _other_details(raw)
+    return texts.done_date, texts.err, bytes(raw).decode()
+
+
+def _other_details(raw: msgspec.Raw) -> tuple[str | None, str | None, str | None]:
+    details = _parse(_DETAILS, raw)
+    if details is None:
+        return None, None, None
+    octets = bytes(raw)
+    fields.check_numbers(octets)
+    done, error_code = details.done_date, details.err
+    return (
+        None if done is None else str(done),
+        None if error_code is None else str(error_code),
+        octets.decode(),
+    )
+
+
+def bill(message: Content) -> BillEvent:
     """Decode a body of the ``bill_request.submit_sm_resp.#`` contract.
 
     Raises:
@@ -131,7 +167,8 @@ def _storable(body: bytes) -> None:
     Fields that no decoder looks at are passed on as they came, so the body is checked as a
     whole; escapes are rare enough to be worth a full parse.
     """
-    body.decode()
+    if not body.isascii():
+        body.decode()
     if b"\\u" in body and _has_nul(_ANYTHING.decode(body)):
         raise Refused("a text contains a NUL character")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from service.events import contract, native
-from service.events.message import Message
+from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Refused
 
 _WHITESPACE = b" \t\r\n"
+_NESTED = frozenset({dict, list})
 # Jasmin nests none; what is nested very deeply could be decoded but not parked.
 _DEEPEST_HEADER = 32
 
@@ -20,7 +21,7 @@ class DlrDecoder:
         self._zone = zone
         self._max_body_bytes = max_body_bytes
 
-    def __call__(self, message: Message) -> DlrEvent:
+    def __call__(self, message: Content) -> DlrEvent:
         """Return what the message says.
 
         Raises:
@@ -40,7 +41,7 @@ class BillDecoder:
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
 
-    def __call__(self, message: Message) -> BillEvent:
+    def __call__(self, message: Content) -> BillEvent:
         """Return what the message says.
 
         Raises:
@@ -57,17 +58,20 @@ class BillDecoder:
         )
 
 
-def _is_json(message: Message) -> bool:
-    return message.body.lstrip(_WHITESPACE)[:1] == b"{"
+def _is_json(message: Content) -> bool:
+    body = message.body
+    return body.startswith(b"{") or body.lstrip(_WHITESPACE).startswith(b"{")
 
 
-def _check_limits(message: Message, limit: int) -> None:
+def _check_limits(message: Content, limit: int) -> None:
     if not message.body:
         raise Refused("body is empty")
     if len(message.body) > limit:
         raise Refused(f"body of {len(message.body):,} bytes is longer than {limit}")
+    if _NESTED.isdisjoint(map(type, message.headers.values())):
+        return
     for name, value in message.headers.items():
-        if isinstance(value, dict | list) and not _is_shallow(value, _DEEPEST_HEADER):
+        if not _is_shallow(value, _DEEPEST_HEADER):
             raise Refused(f"header {name} is nested too deeply")
 
 

@@ -20,9 +20,6 @@ NUMBER_DIGITS: Final = 131_072
 NUMBER_DECIMALS: Final = 16_383
 _LONG_NUMBER: Final = re.compile(rb"[0-9][eE][+-]?[0-9]{4}|[0-9.]{15000}")
 _AMOUNT: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
-_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
-_HEXADECIMAL: Final = re.compile(r"[0-9A-F]+", re.ASCII)
-_LONGEST_NUMERIC_ID: Final = 32
 
 # The last one is told apart from the second by what is no month in it.
 _DATE_FORMATS: Final = {
@@ -59,7 +56,7 @@ def identifier(name: str, text: str) -> str:
     Raises:
         Refused: it is blank, or longer than an index takes.
     """
-    if not text.strip():
+    if not text or text.isspace():
         raise Refused(f"{name} is empty")
     if len(text) > LONGEST_ID:
         raise Refused(f"{name} is longer than {LONGEST_ID} characters")
@@ -99,34 +96,6 @@ def _check_number(text: str) -> None:
     is_fine = isinstance(exponent, int) and exponent >= -NUMBER_DECIMALS
     if not is_fine or value.adjusted() >= NUMBER_DIGITS:
         raise Refused("a number is out of range")
-
-
-def other_forms(given: str) -> tuple[str, ...]:
-    """Return the other spellings of an operator's id, read as hexadecimal and as decimal.
-
-    Some operators answer a submission with one base and send receipts with the other; Jasmin
-    converts only where its connector's ``dlr_msgid`` says so.
-    """
-    if len(given) > _LONGEST_NUMERIC_ID:
-        return ()
-    forms = []
-    if _HEXADECIMAL.fullmatch(given):
-        forms.append(str(int(given, 16)))
-    if _DIGITS.fullmatch(given):
-        forms.append(f"{int(given):X}")
-    return tuple(form for form in forms if form != given)
-
-
-def following_ids(given: str, distance: int) -> tuple[str, ...]:
-    """Return the ids that many after ``given``, counted in hexadecimal and in decimal."""
-    if len(given) > _LONGEST_NUMERIC_ID:
-        return ()
-    forms = []
-    if _HEXADECIMAL.fullmatch(given):
-        forms.append(f"{int(given, 16) + distance:X}")
-    if _DIGITS.fullmatch(given):
-        forms.append(str(int(given) + distance))
-    return tuple(dict.fromkeys(forms))
 
 
 @lru_cache(maxsize=8192)  # the dates of a minute's receipts are all alike

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -27,6 +27,22 @@ class Message(msgspec.Struct, frozen=True):
     headers: dict[str, Any]
     body: bytes
     published_at: float | None = None
+
+
+class Content(Protocol):
+    """What is decoded: a message, or a delivery of one."""
+
+    @property
+    def message_id(self) -> str | None:
+        """The AMQP property."""
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The AMQP header table."""
+
+    @property
+    def body(self) -> bytes:
+        """As on the wire."""
 
 
 def to_json(message: Message) -> str:

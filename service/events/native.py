@@ -12,7 +12,7 @@ import orjson
 
 from service.events import fields
 from service.events.contract import RECEIPTS, SUBMIT_SM_RESP
-from service.events.message import Message
+from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
 from service.events.statuses import status_of
 
@@ -28,8 +28,10 @@ _DETAILS = {
     "text": "dlr_text",
 }
 
+_ESCAPED_NUL = b"\\u0000"
 
-def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
+
+def dlr(message: Content, zone: ZoneInfo) -> DlrEvent:
     """Decode ``dlr.submit_sm_resp`` or ``dlr.deliver_sm`` of a stock Jasmin.
 
     Raises:
@@ -48,7 +50,7 @@ def dlr(message: Message, zone: ZoneInfo) -> DlrEvent:
     return _receipt(message, zone)
 
 
-def bill(message: Message) -> BillEvent:
+def bill(message: Content) -> BillEvent:
     """Decode ``bill_request.submit_sm_resp.UID`` of a stock Jasmin: published on success only.
 
     Raises:
@@ -65,37 +67,42 @@ def bill(message: Message) -> BillEvent:
     )
 
 
-def _receipt(message: Message, zone: ZoneInfo) -> Receipt:
-    details = {
-        name: text
-        for name, header in _DETAILS.items()
-        if (text := _text(message, header)) is not None
-    }
+def _receipt(message: Content, zone: ZoneInfo) -> Receipt:
+    headers = message.headers
+    details: dict[str, str] = {}
+    for name, header in _DETAILS.items():
+        text = headers.get(header)
+        if text is None:
+            continue
+        details[name] = text if type(text) is str else _as_text(header, text)
+    as_json = orjson.dumps(details)
+    if _ESCAPED_NUL in as_json:
+        for name, text in details.items():
+            _storable(f"header {_DETAILS[name]}", text)
     smpp_msgid = fields.operator_id(_message_id(message))
     given = fields.operator_id(details.get("id", ""))
-    operator_ids = tuple(dict.fromkeys(filter(None, (smpp_msgid, given))))
+    operator_ids = tuple(filter(None, {smpp_msgid: None, given: None}))
     if not operator_ids:
         raise Refused("the operator's message id is empty")
     return Receipt(
-        message_id=None,
-        operator_ids=operator_ids,
-        guessed_ids=tuple(f for f in fields.other_forms(given) if f not in operator_ids),
-        smpp_msgid=operator_ids[0],
-        connector_id=_text(message, "cid"),
-        status=status_of(_body(message)),
-        done_at=fields.done_date(details.get("done_date", ""), zone),
-        error_code=details.get("err"),
-        details=orjson.dumps(details).decode(),
+        None,
+        operator_ids,
+        operator_ids[0],
+        _text(message, "cid"),
+        status_of(_body(message)),
+        fields.done_date(details.get("done_date", ""), zone),
+        details.get("err"),
+        as_json.decode(),
     )
 
 
-def _message_id(message: Message) -> str:
+def _message_id(message: Content) -> str:
     if not message.message_id or not message.message_id.strip():
         raise Refused("property message-id is missing")
     return _storable("property message-id", message.message_id)
 
 
-def _body(message: Message) -> str:
+def _body(message: Content) -> str:
     try:
         text = message.body.decode().strip()
     except UnicodeDecodeError:
@@ -105,18 +112,21 @@ def _body(message: Message) -> str:
     return _storable("body", text)
 
 
-def _text(message: Message, header: str) -> str | None:
-    """Return a header as text, or None. Octets that are no UTF-8 are kept as escapes."""
+def _text(message: Content, header: str) -> str | None:
+    """Return a header as text that can be stored, or None."""
     value = message.headers.get(header)
-    if value is None:
-        return None
+    return None if value is None else _storable(f"header {header}", _as_text(header, value))
+
+
+def _as_text(header: str, value: object) -> str:
+    """Return a header's value as text. Octets that are no UTF-8 are kept as escapes."""
     if isinstance(value, bytes | bytearray):
-        value = value.decode(errors="backslashreplace")
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str):
         raise Refused(f"header {header} is no text but {type(value).__name__}")
-    return _storable(f"header {header}", value)
+    return value
 
 
 def _storable(name: str, text: str) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import ClassVar
 
-from service.events.statuses import Status
+import msgspec
+
+from service.events.operator_ids import other_forms
+from service.events.statuses import SUBMITTED, Status
 
 
 class Refused(Exception):
     """The message can never be applied; the text says why, for the dead-letter queue."""
 
 
-class SubmitResult(NamedTuple):
+class SubmitResult(msgspec.Struct, frozen=True, gc=False):
     """The operator's answer to one submission (SMPP 3.4 section 4.4.2, submit_sm_resp).
 
     Attributes:
@@ -26,15 +29,22 @@ class SubmitResult(NamedTuple):
     status: Status
     smpp_msgid: str | None
 
+    done_at: ClassVar[None] = None
+    details: ClassVar[None] = None
 
-class Receipt(NamedTuple):
+    @property
+    def error_code(self) -> str | None:
+        """The command status of a refusal."""
+        return None if self.status.rank == SUBMITTED else self.status.text
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """One delivery receipt (SMPP 3.4 section 4.6 deliver_sm or 4.7 data_sm, appendix B).
 
     Attributes:
         message_id: the CDR's key, or None when only the operator's id is known.
         operator_ids: the operator's message id as given, normalised; empty when ``message_id``
             is known.
-        guessed_ids: the same read in another base, in case the operator mixes them.
         smpp_msgid: the operator's message id as it will be kept with the CDR.
         connector_id: the SMPP connector that it came in on, if said.
         status: from the receipt's ``stat``.
@@ -45,7 +55,6 @@ class Receipt(NamedTuple):
 
     message_id: str | None
     operator_ids: tuple[str, ...]
-    guessed_ids: tuple[str, ...]
     smpp_msgid: str | None
     connector_id: str | None
     status: Status
@@ -53,8 +62,18 @@ class Receipt(NamedTuple):
     error_code: str | None
     details: str | None
 
+    @property
+    def guessed_ids(self) -> tuple[str, ...]:
+        """The id as given, read in another base, in case the operator mixes them."""
+        return tuple(
+            form
+            for given in self.operator_ids[-1:]
+            for form in other_forms(given)
+            if form not in self.operator_ids
+        )
 
-class BillEvent(NamedTuple):
+
+class BillEvent(msgspec.Struct, frozen=True, gc=False):
     """One charge that Jasmin made (or failed to make) for a submission.
 
     Attributes:

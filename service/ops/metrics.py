@@ -40,7 +40,7 @@ COMMIT_SECONDS = Histogram(
 )
 PUBLISH_TO_COMMIT_SECONDS = Histogram(
     "billing_publish_to_commit_seconds",
-    "Age at COMMIT of the oldest message of a batch, for messages that carry a timestamp",
+    "Age at COMMIT of the first message of a batch, where it carries a timestamp",
     ["stream"],
     buckets=_LONG_SECONDS,
 )

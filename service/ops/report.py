@@ -18,7 +18,7 @@ from service.store.outcomes import Outcome
 if TYPE_CHECKING:
     from service.batcher import Batch
     from service.broker.dead_letters import DeadLetter
-    from service.broker.deliveries import Delivery
+    from service.broker.delivery import Delivery
     from service.events.records import DlrEvent
 
 _QUOTATION = re.compile(r": b?(['\"]).*\1$", re.DOTALL)
@@ -38,21 +38,24 @@ class Report:
         self, events: Sequence[DlrEvent | BillEvent], results: Sequence[Outcome | Exception]
     ) -> dict[str, int]:
         """Count what became of events; return the counts for the log."""
-        outcomes: Counter[str] = Counter()
-        statuses: Counter[str] = Counter()
-        for event, result in zip(events, results, strict=True):
-            if isinstance(result, Outcome):
-                outcomes[result.value] += 1
-                if result is Outcome.APPLIED and not _is_native_bill(event):
-                    statuses[event.status.cdr_status] += 1
-                if not event.status.known:
-                    metrics.UNKNOWN_STATUSES.inc()
+        outcomes = {
+            outcome.value: count for outcome in Outcome if (count := results.count(outcome))
+        }
+        statuses = Counter(
+            [
+                event.status.cdr_status
+                for event, result in zip(events, results, strict=True)
+                if result is Outcome.APPLIED and not _is_native_bill(event)
+            ]
+        )
+        if unknown := [event.status.known for event in events].count(False):
+            metrics.UNKNOWN_STATUSES.inc(unknown)
         for outcome, count in outcomes.items():
             metrics.EVENTS.labels(self._stream, outcome).inc(count)
         for status, count in statuses.items():
             metrics.STATUSES.labels(status).inc(count)
         failed = sum(statuses[status] for status in FAILURES)
-        return {**outcomes, "failed_deliveries": failed} if failed else dict(outcomes)
+        return {**outcomes, "failed_deliveries": failed} if failed else outcomes
 
     def batch(
         self, batch: Batch[Delivery], counts: dict[str, int], decode_s: float, commit_s: float
@@ -64,9 +67,8 @@ class Report:
         metrics.COMMIT_SECONDS.labels(self._stream).observe(commit_s)
         if redelivered := sum(delivery.redelivered for delivery in batch.items):
             metrics.REDELIVERED.labels(self._stream).inc(redelivered)
-        published = [d.message.published_at for d in batch.items if d.message.published_at]
-        if published:
-            age = max(0.0, time.time() - min(published))
+        if published_at := batch.items[0].published_at:
+            age = max(0.0, time.time() - published_at)
             metrics.PUBLISH_TO_COMMIT_SECONDS.labels(self._stream).observe(age)
         tell = self._log.warning if "failed_deliveries" in counts else self._log.info
         tell(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from service.broker.deliveries import Delivery
+from service.broker.delivery import Delivery
 from service.ops import metrics
 from service.store import parking
 from service.store.errors import OUTAGES
@@ -101,12 +101,12 @@ class Batches(Generic[E]):
 
     async def _apply(self, connection: Connection, arrivals: Sequence[Arrival[E]]) -> Effects:
         effects = await self.writer.apply(connection, [a.event for a in arrivals])
-        early = [
-            (arrival.delivery.message, self.writer.keys(arrival.event))
-            for arrival, outcome in zip(arrivals, effects.outcomes, strict=True)
-            if outcome is Outcome.PARKED
-        ]
-        if early:
+        if Outcome.PARKED in effects.outcomes:
+            early = [
+                (arrival.delivery.message, self.writer.keys(arrival.event))
+                for arrival, outcome in zip(arrivals, effects.outcomes, strict=True)
+                if outcome is Outcome.PARKED
+            ]
             await parking.park(connection, self.writer.stream, early)
         await self.writer.log(connection, arrivals)
         return effects

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from service.events.records import DlrEvent, Receipt, SubmitResult
-from service.events.statuses import DELIVERED, FAILED, RETRIED, SUBMITTED
+from service.events.statuses import DELIVERED, FAILED, RETRIED
 from service.store.money import Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
@@ -17,6 +16,9 @@ from service.store.sql import statement
 if TYPE_CHECKING:
     from service.store.batches import Arrival
     from service.store.pool import Connection
+
+# Ranks of events from which a refund may follow.
+COSTLY = frozenset({FAILED, RETRIED})
 
 _LOG_COLUMNS = (
     "received_at",
@@ -56,15 +58,18 @@ class DlrWriter:
         """
         await self._link(connection, events)
         message_ids, parts = await self._resolve(connection, events, guess=guess)
-        outcomes = [Outcome.PARKED] * len(events)
-        for index in parts:
-            outcomes[index] = Outcome.PART
-        costly = [index for index, event in enumerate(events) if self._may_cost(event)]
+        costly = [
+            index
+            for index, event in enumerate(events)
+            if event.status.rank in COSTLY and self._may_cost(event)
+        ]
         if costly:
             # First all CDRs, in one order; then what else the money needs.
             ids = sorted({message_id for message_id in message_ids if message_id is not None})
             await connection.fetch(statement("lock_cdrs"), ids)
-        refunded = await self._settle(connection, events, message_ids, outcomes)
+        outcomes, refunded = await self._settle(connection, events, message_ids)
+        for index in parts:
+            outcomes[index] = Outcome.PART
         failures = [
             failure
             for index in costly
@@ -132,14 +137,14 @@ class DlrWriter:
             receipts that belong to an unnamed part of a long message.
         """
         message_ids = [event.message_id for event in events]
-        wanted = [
-            (index, operator_id, guessed, event.connector_id)
-            for index, event in enumerate(events)
-            if isinstance(event, Receipt)
-            for guessed, ids in ((False, event.operator_ids), (True, event.guessed_ids))
-            if guess or not guessed
-            for operator_id in ids
-        ]
+        wanted: list[tuple[int, str, bool, str | None]] = []
+        for index, message_id in enumerate(message_ids):
+            event = events[index]
+            if message_id is None and isinstance(event, Receipt):
+                forms = [(operator_id, False) for operator_id in event.operator_ids]
+                if guess:
+                    forms += [(operator_id, True) for operator_id in event.guessed_ids]
+                wanted += [(index, *form, event.connector_id) for form in forms]
         parts: list[int] = []
         if wanted:
             columns = zip(*wanted, strict=True)
@@ -156,62 +161,84 @@ class DlrWriter:
         connection: Connection,
         events: Sequence[DlrEvent],
         message_ids: Sequence[str | None],
-        outcomes: list[Outcome],
-    ) -> list[str]:
-        """Move each CDR to its best event's status, and write the outcomes of all events.
+    ) -> tuple[list[Outcome], list[str]]:
+        """Move each CDR to its best event's status.
 
         Returns:
-            Messages that have been delivered although they had been refunded.
+            What became of each event, and the messages that have been delivered although they
+            had been refunded.
         """
-        groups = defaultdict(list)
-        for index, message_id in enumerate(message_ids):
-            if message_id is not None:
-                groups[message_id].append(index)
-        if not groups:
-            return []
-        ordered = sorted(groups)  # all workers lock rows in the same order
-        best = [max(groups[key], key=lambda index: events[index].status.rank) for key in ordered]
-        rows = [_row(key, events[index]) for key, index in zip(ordered, best, strict=True)]
-        columns = zip(*rows, strict=True)
-        told = await connection.fetch(statement("settle_dlrs"), *columns)
-        still: dict[int, int | None] = {ord_: rank for ord_, rank, moved in told if not moved}
-        for position, (key, winner) in enumerate(zip(ordered, best, strict=True), start=1):
-            rank = still.get(position, events[winner].status.rank)
-            if rank is None:
-                continue  # no CDR yet: all of them stay parked
-            outcomes[winner] = (
-                _passed_over(events[winner], rank) if position in still else Outcome.APPLIED
-            )
-            for index in groups[key]:
-                if index != winner:
-                    outcomes[index] = _passed_over(events[index], rank if index > winner else 0)
-        return [ordered[ord_ - 1] for ord_, rank, moved in told if moved and rank == DELIVERED]
+        best = _best(events, message_ids)
+        if not best:
+            return [Outcome.PARKED] * len(events), []
+        ordered = sorted(best)  # all workers lock rows in the same order
+        columns = _columns([events[best[key]] for key in ordered])
+        told = await connection.fetch(statement("settle_dlrs"), ordered, *columns)
+        still = {ordered[ord_ - 1]: rank for ord_, rank, moved in told if not moved}
+        if len(best) == len(events) and not still:
+            outcomes = [Outcome.APPLIED] * len(events)
+        else:
+            outcomes = _outcomes(events, message_ids, best, still)
+        return outcomes, [ordered[o - 1] for o, rank, moved in told if moved and rank == DELIVERED]
 
     def _may_cost(self, event: DlrEvent) -> bool:
-        """Whether a refund may follow from an event."""
-        rank = event.status.rank
+        """Whether a refund may follow from an event of a costly rank."""
         if isinstance(event, SubmitResult):
-            return rank in {FAILED, RETRIED}
-        return rank == FAILED and event.status.cdr_status in self._money.policy.receipts
+            return True
+        status = event.status
+        return status.rank == FAILED and status.cdr_status in self._money.policy.receipts
 
 
-def _row(message_id: str, event: DlrEvent) -> tuple[object, ...]:
-    """Return the parameters of settle_dlrs.sql for one message."""
-    status = event.status
-    if isinstance(event, Receipt):
-        done_at, error_code, details = event.done_at, event.error_code, event.details
-    else:
-        done_at, details = None, None
-        error_code = None if status.rank == SUBMITTED else status.text
+def _best(events: Sequence[DlrEvent], message_ids: Sequence[str | None]) -> dict[str, int]:
+    """Return for each message the index of its best event; of several the first."""
+    best: dict[str, int] = {}
+    for index, message_id in enumerate(message_ids):
+        if message_id is not None:
+            other = best.setdefault(message_id, index)
+            if other != index and events[index].status.rank > events[other].status.rank:
+                best[message_id] = index
+    return best
+
+
+def _columns(events: Sequence[DlrEvent]) -> tuple[list[object], ...]:
+    """Return what settle_dlrs.sql wants to know of events, besides their messages."""
     return (
-        message_id,
-        status.cdr_status,
-        status.rank,
-        done_at,
-        error_code,
-        details,
-        event.smpp_msgid,
+        [event.status.cdr_status for event in events],
+        [event.status.rank for event in events],
+        [event.done_at for event in events],
+        [event.error_code for event in events],
+        [event.details for event in events],
+        [event.smpp_msgid for event in events],
     )
+
+
+def _outcomes(
+    events: Sequence[DlrEvent],
+    message_ids: Sequence[str | None],
+    best: Mapping[str, int],
+    still: Mapping[str, int | None],
+) -> list[Outcome]:
+    """Say what became of each event.
+
+    Args:
+        events: in the order in which they came.
+        message_ids: of each its message, None where it is not known.
+        best: for each message the index of its best event.
+        still: rank of the CDRs that the best event did not move, None where there is no CDR.
+    """
+    outcomes = [Outcome.PARKED] * len(events)
+    for index, message_id in enumerate(message_ids):
+        if message_id is None:
+            continue
+        winner = best[message_id]
+        rank = still.get(message_id, events[winner].status.rank)
+        if rank is None:
+            continue  # no CDR yet
+        if index == winner and message_id not in still:
+            outcomes[index] = Outcome.APPLIED
+        else:
+            outcomes[index] = _passed_over(events[index], rank if index >= winner else 0)
+    return outcomes
 
 
 def _failure(event: DlrEvent, message_id: str | None, outcome: Outcome) -> Failure | None:

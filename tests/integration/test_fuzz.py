@@ -9,8 +9,10 @@ import asyncpg
 import pytest
 
 from bench.stack import Stack
-from service.broker.deliveries import Delivery
+from service.broker.delivery import Delivery
+from service.broker.properties import Properties
 from service.events.decode import BillDecoder, DlrDecoder
+from service.events.message import Message
 from service.events.records import Refused
 from service.settings import Refund
 from service.store.batches import Arrival, Batches
@@ -29,6 +31,18 @@ BATCH = 500
 SEED = random.SystemRandom().getrandbits(32)
 
 
+def delivered(message: Message, tag: int) -> Delivery:
+    """Return a delivery of a message that need not be one that could be sent."""
+    return Delivery(
+        tag,
+        redelivered=False,
+        route=b"\0\0",
+        header=b"",
+        body=message.body,
+        _properties=Properties(message.message_id, message.headers),
+    )
+
+
 @pytest.mark.parametrize("stream", ["dlr", "bill"])
 async def test_everything_accepted_can_be_stored(
     stack: Stack, gateway: Gateway, database: str, stream: str
@@ -42,7 +56,7 @@ async def test_everything_accepted_can_be_stored(
             event = decode(message)
         except Refused:
             continue
-        arrivals.append(Arrival(Delivery(number, False, None, message), event))
+        arrivals.append(Arrival(delivered(message, number), event))
         if len(arrivals) == WANTED:
             break
     named = {arrival.event.message_id for arrival in arrivals} - {None}

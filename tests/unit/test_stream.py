@@ -10,7 +10,7 @@ import pytest
 from service import retry
 from service.batcher import Batch
 from service.broker import topology
-from service.broker.deliveries import Delivery
+from service.broker.delivery import Delivery
 from service.broker.errors import HeldTooLong, SessionLost
 from service.events.message import Message
 from service.events.records import Refused, SubmitResult
@@ -20,6 +20,7 @@ from service.store.batches import Batches
 from service.store.circuit import Circuit
 from service.store.outcomes import Effects, Outcome
 from service.stream import MAX_DELIVERIES, Stream
+from tests.support.wire import delivery_of
 
 
 class Story:
@@ -101,7 +102,7 @@ class Story:
 
 def delivery(tag: int, message_id: str, times_before: int = 0) -> Delivery:
     message = Message("messaging", "dlr.submit_sm_resp", message_id, {}, b"ESME_ROK")
-    return Delivery(tag, times_before > 0, times_before, message)
+    return delivery_of(message, tag, redelivered=times_before > 0, times_before=times_before)
 
 
 def decode(message: Message) -> SubmitResult:

@@ -22,7 +22,7 @@ def _quick(logged, monkeypatch):
 
 @pytest.fixture
 async def consumer():
-    return Deliveries(None, DLR.queue, Dlr())
+    return Deliveries(None, None, DLR.queue, Dlr())
 
 
 class Channel:

@@ -30,7 +30,6 @@ def test_the_specifications_receipt_says_all():
     assert event == Receipt(
         message_id="msg-uuid",
         operator_ids=(),
-        guessed_ids=(),
         smpp_msgid="OPERATOR-MESSAGE-ID",
         connector_id=None,
         status=status_of("DELIVRD"),

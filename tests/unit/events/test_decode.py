@@ -211,7 +211,7 @@ def test_a_mutated_message_is_refused_or_can_be_stored(decode, message):
         str(refusal).encode()
         return
     details = json.loads(getattr(event, "details", None) or "null")
-    for text in texts([*event, details]):
+    for text in texts([*msgspec.structs.astuple(event), details]):
         assert "\0" not in text
         text.encode()
     if isinstance(event, BillEvent):

@@ -38,7 +38,6 @@ def test_a_receipt_names_only_the_operators_id():
     assert event == Receipt(
         message_id=None,
         operator_ids=("6B04081F000E",),
-        guessed_ids=("117665060290574",),
         smpp_msgid="6B04081F000E",
         connector_id="smsc1",
         status=status_of("UNDELIV"),

@@ -8,12 +8,13 @@ from prometheus_client import REGISTRY
 
 from service.batcher import Batch
 from service.broker.dead_letters import DeadLetter
-from service.broker.deliveries import Delivery
+from service.broker.delivery import Delivery
 from service.events.message import Message
 from service.events.records import BillEvent, SubmitResult
 from service.events.statuses import status_of
 from service.ops.report import Report
 from service.store.outcomes import Outcome
+from tests.support.wire import delivery_of
 
 
 def sample(name: str, **labels: str) -> float:
@@ -44,7 +45,7 @@ def message(published_at: float | None = None) -> Message:
 
 
 def batch(*published_at: float | None) -> Batch[Delivery]:
-    items = [Delivery(tag, False, 0, message(at)) for tag, at in enumerate(published_at, 1)]
+    items = [delivery_of(message(at), tag) for tag, at in enumerate(published_at, 1)]
     return Batch(items, "age")
 
 

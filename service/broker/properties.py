@@ -1,0 +1,130 @@
+"""Decodes the properties of a message: quickly what is usual, and with pamqp all that is not.
+
+The layout is that of AMQP 0-9-1, sections 4.2.6.1 (property flags and list) and 4.2.5.5 (field
+tables), with the value types as RabbitMQ writes them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import msgspec
+from pamqp.header import ContentHeader
+
+from service.broker.leniency import UNREADABLE
+
+# Set by quorum queues on a message that is delivered again.
+DELIVERY_COUNT: Final = "x-delivery-count"
+
+_HEADERS: Final = 0x2000
+_OCTETS: Final = 0x1000 | 0x0800  # delivery-mode and priority
+_MESSAGE_ID: Final = 0x0080
+_USUAL: Final = _HEADERS | _OCTETS | _MESSAGE_ID
+_LONG_STRING: Final = ord("S")
+_LONG_LONG_INT: Final = ord("l")
+# Class and weight of a content header, and room for a size: pamqp wants the whole frame.
+_FRAME_START: Final = bytes(12)
+# Publishers without headers or ids send the same few octets every time.
+_SHORT: Final = 16
+_MOST_SHORT: Final = 256
+
+_length = struct.Struct(">I").unpack_from
+_short: dict[bytes, Properties] = {}
+_names: dict[bytes, str] = {}
+
+
+class Properties(msgspec.Struct, gc=False):
+    """What this service looks at.
+
+    Attributes:
+        message_id: as set by the publisher.
+        headers: the header table, without what the queue adds to it.
+        timestamp: POSIX time in seconds.
+        delivery_count: how often a quorum queue has delivered it before; None where it was not.
+    """
+
+    message_id: str | None
+    headers: dict[str, Any]
+    timestamp: float | None = None
+    delivery_count: int | None = None
+
+
+class _Unusual(Exception):
+    """It takes the thorough way."""
+
+
+def decode(header: bytes) -> Properties:
+    """Decode property flags and list; what cannot be read becomes a header that says so."""
+    if found := _short.get(header):
+        return found
+    try:
+        decoded = _quickly(header)
+    except (_Unusual, IndexError, UnicodeDecodeError, struct.error):
+        decoded = _thoroughly(header)
+    if len(header) <= _SHORT and not decoded.headers and len(_short) < _MOST_SHORT:
+        _short[header] = decoded
+    return decoded
+
+
+def _quickly(header: bytes) -> Properties:
+    """Decode headers of strings, delivery mode, priority and message id, and nothing else."""
+    flags = header[0] << 8 | header[1]
+    if flags & ~_USUAL:
+        raise _Unusual
+    at = 2
+    headers: dict[str, Any] = {}
+    if flags & _HEADERS:
+        at = 6 + _length(header, 2)[0]
+        _read_table(header, 6, at, headers)
+    at += (flags & _OCTETS).bit_count()
+    message_id = None
+    if flags & _MESSAGE_ID:
+        message_id = header[at + 1 : at + 1 + header[at]].decode()
+    return Properties(message_id, headers, None, headers.pop(DELIVERY_COUNT, None))
+
+
+def _read_table(data: bytes, at: int, end: int, into: dict[str, Any]) -> None:
+    # In ASCII an octet is a character, which spares decoding each value by itself.
+    text = data[:end].decode() if data[:end].isascii() else None
+    while at < end:
+        kind_at = at + 1 + data[at]
+        name = data[at + 1 : kind_at]
+        at = kind_at + 5
+        if data[kind_at] == _LONG_STRING:
+            value_end = at + _length(data, kind_at + 1)[0]
+            value: Any = text[at:value_end] if text else data[at:value_end].decode()
+            at = value_end
+        elif data[kind_at] == _LONG_LONG_INT:
+            at = kind_at + 9
+            value = int.from_bytes(data[kind_at + 1 : at], signed=True)
+        else:
+            raise _Unusual
+        into[_names.get(name) or _name(name)] = value
+    if at != end:
+        raise _Unusual
+
+
+def _name(octets: bytes) -> str:
+    """Decode the name of a header, and remember it: there are few of them."""
+    name = octets.decode()
+    if len(_names) < _MOST_SHORT:
+        _names[octets] = name
+    return name
+
+
+def _thoroughly(header: bytes) -> Properties:
+    content = ContentHeader()
+    try:
+        content.unmarshal(_FRAME_START + header)
+    except (ValueError, LookupError, struct.error, OverflowError, OSError, RecursionError) as error:
+        return Properties(None, {UNREADABLE: f"{type(error).__name__}: {error}"})
+    properties = content.properties
+    headers: dict[str, Any] = properties.headers or {}
+    counted = headers.pop(DELIVERY_COUNT, None)
+    return Properties(
+        message_id=properties.message_id,
+        headers=headers,
+        timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
+        delivery_count=counted if isinstance(counted, int) else None,
+    )

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands, encode
+
+from service.broker import leniency, properties
+from service.broker.leniency import UNREADABLE
+from tests.support.wire import header_of
+from tests.unit.samples import captured
+
+CAPTURED = captured("dlr.") + captured("bill_request.")
+
+
+@pytest.fixture(autouse=True)
+def _lenient():
+    leniency.install()
+
+
+def marshalled(**values: object) -> bytes:
+    return commands.Basic.Properties(**values).marshal()
+
+
+@pytest.mark.parametrize("message", CAPTURED, ids=lambda message: message.routing_key)
+def test_what_jasmin_sends_is_read_as_it_was_meant(message):
+    decoded = properties.decode(header_of(message))
+    assert (decoded.message_id, decoded.headers) == (message.message_id, message.headers)
+
+
+@pytest.mark.parametrize("message", CAPTURED, ids=lambda message: message.routing_key)
+def test_what_jasmin_sends_takes_the_quick_way(message):
+    assert properties._quickly(header_of(message)) == properties._thoroughly(header_of(message))
+
+
+def test_nothing_at_all():
+    assert properties.decode(b"\0\0") == properties.Properties(None, {})
+
+
+HEADERS = {
+    "string": "caf\u00e9",
+    "octets": bytearray(b"\xff\xfe"),
+    "yes": True,
+    "small": -5,
+    "int": 70_000,
+    "long": -(2**40),
+    "float": 1.5,
+    "decimal": Decimal("1.25"),
+    "time": datetime(2024, 1, 1, tzinfo=UTC),
+    "nothing": None,
+    "list": [1, "a", {"deep": ["er"]}],
+    "table": {"inner": {"er": 1}},
+    "": "a header without a name",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_any_type_is_read(name):
+    decoded = properties.decode(marshalled(headers={name: HEADERS[name]}, message_id="m"))
+    assert decoded.headers == {name: HEADERS[name]}
+    assert decoded.message_id == "m"
+
+
+def test_all_types_and_all_properties_together():
+    now = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    decoded = properties.decode(
+        marshalled(
+            content_type="text/plain",
+            content_encoding="utf-8",
+            headers=HEADERS,
+            delivery_mode=2,
+            priority=3,
+            correlation_id="c",
+            reply_to="r",
+            expiration="1000",
+            message_id="m",
+            timestamp=now,
+            message_type="t",
+            user_id="u",
+            app_id="a",
+        )
+    )
+    assert decoded == properties.Properties("m", HEADERS, now.timestamp())
+
+
+@pytest.mark.parametrize("value", [0, 3, 2**40])
+def test_the_queues_count_is_no_header_of_the_message(value):
+    count = encode.short_string("x-delivery-count") + b"l" + encode.long_long_int(value)
+    table = len(count).to_bytes(4) + count
+    decoded = properties.decode(b"\x20\x00" + table)
+    assert decoded == properties.Properties(None, {}, None, value)
+
+
+def test_headers_of_one_message_are_not_those_of_the_next():
+    header = marshalled(headers={"a": "1"})
+    properties.decode(header).headers["b"] = "2"
+    assert properties.decode(header).headers == {"a": "1"}
+
+
+def test_few_octets_are_read_once():
+    header = marshalled(delivery_mode=1)
+    assert properties.decode(header) is properties.decode(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\x20",
+        b"\x20\x00",
+        b"\x20\x00\x00\x00\x00\x09\x01aS\x00\x00\x00\xff",  # longer than there is
+        b"\x20\x00\x00\x00\x00\x03\x01a?",  # no such type
+        b"\x00\x80",
+        b"\x00\x01\x00",
+    ],
+)
+def test_what_cannot_be_read_says_so(header):
+    decoded = properties.decode(header)
+    assert decoded.message_id is None
+    assert UNREADABLE in decoded.headers or decoded.headers == {}
+
+
+def test_an_id_that_is_no_text_is_kept_in_escapes():
+    assert properties.decode(b"\x00\x80\x02\xff\xfe").message_id == r"\xff\xfe"
+
+
+@given(
+    headers=st.dictionaries(
+        st.text(max_size=20), st.text(max_size=300) | st.integers(-(2**63), 2**63 - 1)
+    ),
+    message_id=st.none() | st.text(min_size=1, max_size=60),
+    mode=st.sampled_from([None, 1, 2]),
+)
+def test_both_ways_agree(headers, message_id, mode):
+    header = marshalled(headers=headers, message_id=message_id, delivery_mode=mode)
+    assert properties.decode(header) == properties._thoroughly(header)
+
+
+@given(st.binary(max_size=120))
+def test_no_octets_make_it_fail(header):
+    properties.decode(header)
