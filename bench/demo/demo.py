@@ -5,13 +5,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 import asyncpg
 from rich.console import Console
 
+from bench import PROJECT
 from bench.demo import view
 from bench.demo.ledger import Ledger
 from bench.demo.probe import STREAMS, History, Probe, Snapshot
@@ -21,8 +21,7 @@ from bench.demo.traffic import Gateway
 from bench.stack import Stack, StackError
 from bench.stack.process import free_port
 
-_PROJECT: Final = Path(__file__).parents[2]
-_DIRECTORY: Final = _PROJECT / ".stack"
+_DIRECTORY: Final = PROJECT / ".stack"
 _DATABASE: Final = "billing"
 _READY_SECONDS: Final = 60.0
 _REFRESH_SECONDS: Final = 0.5
@@ -210,4 +209,4 @@ class Demo:
 
     @property
     def _log(self) -> str:
-        return str(self._service.log.relative_to(_PROJECT))
+        return str(self._service.log.relative_to(PROJECT))

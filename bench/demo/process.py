@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bench import PROJECT
 from bench.stack.process import spawn
 
-_PROJECT = Path(__file__).parents[2]
 _STOP_SECONDS = 15.0
 _LOG_LINES = 12
 
@@ -28,7 +28,7 @@ class ServiceProcess:
     package that runs is the one found in ``code``.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path, code: Path = _PROJECT) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, code: Path = PROJECT) -> None:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("BILLING_")}
         self._variables = inherited | dict(settings)
         self._child: subprocess.Popen[bytes] | None = None
