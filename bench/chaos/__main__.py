@@ -17,9 +17,9 @@ from bench.chaos import scenarios, schedule
 from bench.chaos.faults import FAULTS
 from bench.chaos.result import Result
 from bench.chaos.scenarios import Options
-from bench.demo.process import ServiceFailed
 from bench.lab.screen import Screen
 from bench.stack import Stack, StackError
+from bench.stack.program import ProgramFailed
 from bench.stack.temporary import temporary_stack
 
 _NAMES: Final = [fault.name for fault in FAULTS]
@@ -29,7 +29,7 @@ _SHORT_RATE: Final = 300.0
 _SHORT_FAULTS: Final = frozenset(fault.name for fault in FAULTS if not fault.heals_slowly)
 _RESULTS: Final = PROJECT / "bench" / "results"
 
-FAILURES: Final = (StackError, ServiceFailed)
+FAILURES: Final = (StackError, ProgramFailed)
 Story = Callable[[Stack, Path, Screen], Coroutine[Any, Any, Result]]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)

@@ -82,7 +82,7 @@ async def make_bed(
         settings: of the service, besides those that every run has.
 
     Raises:
-        ServiceFailed: it cannot migrate or does not become ready.
+        ProgramFailed: it cannot migrate or does not become ready.
     """
     await _create_database(stack)
     async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:

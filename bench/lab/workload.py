@@ -195,7 +195,7 @@ def account_id(seed: int, account: int) -> str:
     return _uuid(_digest(seed, f"account {account}"))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=200_000)
 def date(seconds: int, form: str) -> str:
     """Write a POSIX time in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime(form)
