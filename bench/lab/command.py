@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, Protocol
 
+import asyncpg
 import typer
 import uvloop
+from aiormq.exceptions import AMQPError
 from rich.console import Console
 
 from bench import PROJECT
@@ -24,7 +26,16 @@ from bench.stack import StackError
 from bench.stack.program import ProgramFailed
 from service.settings import QueueType
 
-_FAILURES: Final = (StackError, ProgramFailed, Unusable, Refused, OSError)
+_FAILURES: Final = (
+    StackError,
+    ProgramFailed,
+    Unusable,
+    Refused,
+    AMQPError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+)
 
 SeedOption = Annotated[int, typer.Option(help="Repeats the very same events and rows.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Runs; the median counts.")]

@@ -112,5 +112,6 @@ async def _must_be_unused(url: str) -> None:
         ) from error
     if found:
         raise Unusable(
-            f"--amqp-url: the virtual host is in use: it has {', '.join(found)}; {_VHOST_HINT}"
+            f"--amqp-url: the virtual host is in use: it has {', '.join(found)}; delete them if a "
+            f"measurement that was killed has left them, or {_VHOST_HINT}"
         )

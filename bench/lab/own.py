@@ -24,6 +24,7 @@ _POSTGRES: Final = {
     "checkpoint_timeout": "30min",
 }
 
+_HAS_PREWARM: Final = "SELECT true FROM pg_available_extensions WHERE name = 'pg_prewarm'"
 # As they would be on a server that has run for a while.
 _PREWARM: Final = """
     SELECT pg_prewarm(c.oid)
@@ -78,16 +79,14 @@ class _Own(Place):
         finally:
             await administrator.close()
         async with self.connect() as database:
-            await database.execute(_PREWARM)
+            if await database.fetchval(_HAS_PREWARM):
+                await database.execute("CREATE EXTENSION pg_prewarm")
+                await database.execute(_PREWARM)
+            else:
+                self.screen.tell("the tables are cold: PostgreSQL's pg_prewarm is not installed")
 
     async def _make_template(self, administrator: asyncpg.Connection, tables: Tables) -> None:
         name = f"{_DATABASE}_{len(self._templates)}"
         await administrator.execute(f"CREATE DATABASE {name}")
-        dsn = self._stack.postgres.dsn(name)
-        await self._fill(dsn, tables)
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute("CREATE EXTENSION pg_prewarm")
-        finally:
-            await connection.close()
+        await self._fill(self._stack.postgres.dsn(name), tables)
         self._templates[tables] = name

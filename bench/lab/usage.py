@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,20 @@ _SAMPLE_SECONDS: Final = 0.1
 _SEARCH_SECONDS: Final = 1.0
 
 Group = Callable[[], Iterable[psutil.Process]]
+
+
+@asynccontextmanager
+async def sampled(groups: Mapping[str, Group]) -> AsyncIterator["Usage"]:
+    """Sample groups of processes meanwhile."""
+    usage = Usage(groups)
+    sampling = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield usage
+    finally:
+        sampling.cancel()
+        with suppress(asyncio.CancelledError):
+            await sampling
+    usage.sample()
 
 
 class CpuClock:
