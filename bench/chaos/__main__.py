@@ -12,14 +12,15 @@ import typer
 import uvloop
 from rich.console import Console
 
+from bench import PROJECT
 from bench.chaos import scenarios, schedule
-from bench.chaos.bed import PROJECT, servers
 from bench.chaos.faults import FAULTS
 from bench.chaos.result import Result
 from bench.chaos.scenarios import Options
-from bench.chaos.screen import Screen
-from bench.demo.process import ServiceFailed
+from bench.lab.screen import Screen
 from bench.stack import Stack, StackError
+from bench.stack.program import ProgramFailed
+from bench.stack.temporary import temporary_stack
 
 _NAMES: Final = [fault.name for fault in FAULTS]
 _SHORT_EVENTS: Final = 10_000
@@ -28,7 +29,7 @@ _SHORT_RATE: Final = 300.0
 _SHORT_FAULTS: Final = frozenset(fault.name for fault in FAULTS if not fault.heals_slowly)
 _RESULTS: Final = PROJECT / "bench" / "results"
 
-FAILURES: Final = (StackError, ServiceFailed)
+FAILURES: Final = (StackError, ProgramFailed)
 Story = Callable[[Stack, Path, Screen], Coroutine[Any, Any, Result]]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -155,7 +156,7 @@ def _run(story: Story, title: str, output: Path, directory: Path | None, *, keep
     try:
         with (
             Screen(console) as screen,
-            servers(directory, screen.tell, keep=keep) as (stack, place),
+            temporary_stack("chaos", directory, screen.tell, keep=keep) as (stack, place),
         ):
             result = uvloop.run(story(stack, place, screen))
             result.figures["seconds"] = round(screen.seconds, 1)

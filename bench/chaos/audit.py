@@ -1,10 +1,9 @@
 """Compares what is in the database and in the dead queues with what the model expects."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import aio_pika
 import asyncpg
@@ -12,40 +11,9 @@ import asyncpg
 from bench.chaos.model import Bill, Cdr, Expectation
 from bench.chaos.observer import QUEUES
 from bench.chaos.plan import Event, Plan
+from bench.lab.check import Check
 
-_NAMED: Final = 10
 _TAKE_SECONDS: Final = 30.0
-
-
-@dataclass
-class Check:
-    """One thing that was compared.
-
-    Attributes:
-        what: is compared.
-        compared: how many.
-        differences: the first of those that differ, in words.
-        different: how many differ.
-    """
-
-    what: str
-    compared: int = 0
-    different: int = 0
-    differences: list[str] = field(default_factory=list)
-
-    def differ(self, text: str) -> None:
-        """Note a difference."""
-        self.different += 1
-        if len(self.differences) < _NAMED:
-            self.differences.append(text)
-
-    def compare(self, expected: Mapping[Any, Any], found: Mapping[Any, Any]) -> "Check":
-        """Compare what must be the same, key by key, and have the same keys."""
-        self.compared += len(expected)
-        for key in [*expected, *(found.keys() - expected.keys())]:
-            if expected.get(key) != found.get(key):
-                self.differ(f"{key}: expected {expected.get(key)}, found {found.get(key)}")
-        return self
 
 
 class Audit:

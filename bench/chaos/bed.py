@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +24,6 @@ from bench.chaos.storm import Struck
 from bench.demo.process import ServiceProcess
 from bench.stack import Stack
 
-PROJECT: Final = Path(__file__).parents[2]
 SETTLE_SECONDS: Final = 5
 GUESS_SECONDS: Final = 5
 HEARTBEAT_SECONDS: Final = 5
@@ -41,32 +38,6 @@ _SETTINGS: Final = {
     "BILLING_PARKING_PART_GRACE": "6",
     "BILLING_SHUTDOWN_TIMEOUT": "10",
 }
-
-
-@contextmanager
-def servers(
-    directory: Path | None, report: Callable[[str], None], *, keep: bool
-) -> Iterator[tuple[Stack, Path]]:
-    """Start both servers in a directory of their own; leave nothing of it unless told to keep it.
-
-    Raises:
-        StackError: they cannot be installed or started.
-    """
-    base = directory or PROJECT / ".stack"
-    base.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="chaos-", dir=base))
-    place.chmod(0o755)  # PostgreSQL runs as another user where we are root
-    stack = Stack(place)
-    try:
-        stack.start(report)
-        yield stack, place
-    finally:
-        stack.stop()
-        if keep:
-            report(f"kept: {place} and {stack.postgres.directory}")
-        else:
-            shutil.rmtree(stack.postgres.directory, ignore_errors=True)
-            shutil.rmtree(place, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -111,7 +82,7 @@ async def make_bed(
         settings: of the service, besides those that every run has.
 
     Raises:
-        ServiceFailed: it cannot migrate or does not become ready.
+        ProgramFailed: it cannot migrate or does not become ready.
     """
     await _create_database(stack)
     async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:

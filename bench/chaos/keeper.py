@@ -12,8 +12,8 @@ from typing import Final
 import aiohttp
 
 from bench.chaos.service import Life
-from bench.demo.process import ServiceFailed
 from bench.stack.process import environment
+from bench.stack.program import ProgramFailed
 
 RESTART_SECONDS: Final = 1.0
 DRAINED: Final = 0
@@ -57,12 +57,12 @@ class Keeper:
         self.life.start()
 
     async def ready(self, http: aiohttp.ClientSession) -> None:
-        """Wait until every worker consumes. Raises ServiceFailed when that takes too long."""
+        """Wait until every worker consumes. Raises ProgramFailed when that takes too long."""
         deadline = time.monotonic() + _READY_SECONDS
         while not await self.is_ready(http):
             self.life.check()
             if time.monotonic() > deadline:
-                raise ServiceFailed(f"billing-service is not ready after {_READY_SECONDS:.0f} s")
+                raise ProgramFailed(f"billing-service is not ready after {_READY_SECONDS:.0f} s")
             await asyncio.sleep(_POLL_SECONDS)
 
     async def is_ready(self, http: aiohttp.ClientSession) -> bool:

@@ -1,8 +1,6 @@
 """What a run came to: as a dict for JSON, and as tables."""
 
 import json
-import os
-import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +12,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.chaos.audit import Check
 from bench.chaos.storm import Struck
+from bench.lab.check import Check
+from bench.lab.machine import machine
 
 SHOWN: Final = 10
 
@@ -118,15 +117,6 @@ def _is_overtaken(blow: Struck, struck: Sequence[Struck]) -> bool:
         and (other.mended_at or 0) > (blow.mended_at or 0)
         for other in struck
     )
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
 
 
 def _differences(checks: Sequence[Check]) -> list[str]:

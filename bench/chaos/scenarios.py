@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench import PROJECT
 from bench.chaos import schedule
 from bench.chaos.audit import Audit
-from bench.chaos.bed import PROJECT, SETTLE_SECONDS, Bed, make_bed, reconcile
+from bench.chaos.bed import SETTLE_SECONDS, Bed, make_bed, reconcile
 from bench.chaos.faults import FAULTS
 from bench.chaos.model import expect
 from bench.chaos.plan import Plan, make_plan
 from bench.chaos.quiet import until_quiet
 from bench.chaos.result import Result
 from bench.chaos.schedule import Tempo
-from bench.chaos.screen import Screen
 from bench.chaos.storm import Storm, Struck
+from bench.lab.screen import Screen
 from bench.stack import Stack
 
 # The service's queues take 100,000 messages and push the oldest out.

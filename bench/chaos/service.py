@@ -1,6 +1,5 @@
 """The service under test, as systemd would run it: started again whenever it ends."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.demo.process import ServiceProcess
+from bench.lab.log import JsonLog
 
 _RSS: Final = "VmRSS:"
 
@@ -18,8 +18,7 @@ class Life(ServiceProcess):
 
     def __init__(self, settings: Mapping[str, str], log: Path, code: Path) -> None:
         super().__init__(settings, log, code)
-        self._offset = 0
-        self._lines: list[dict[str, Any]] = []
+        self._log = JsonLog(log)
         self.url: str | None = None
         self.workers: dict[int, int] = {}
         """The newest process id of each worker."""
@@ -43,17 +42,7 @@ class Life(ServiceProcess):
 
     def read_log(self) -> Iterator[dict[str, Any]]:
         """Yield the lines that are new; learn from them where it listens, and its workers."""
-        if not self.log.exists():
-            return
-        with self.log.open("rb") as log:
-            log.seek(self._offset)
-            text = log.read()
-        complete = text[: text.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            if not line.startswith(b"{"):
-                continue
-            entry: dict[str, Any] = json.loads(line)
+        for entry in self._log.new_lines():
             if entry["event"] == "starting":
                 self.url = entry["http"]
             elif entry["event"] == "worker started":

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from bench.demo.demo import Options, run_demo
-from bench.demo.process import ServiceFailed
 from bench.stack import StackError
+from bench.stack.program import ProgramFailed
 
 # Any of these says that there are servers to run on; sample traffic must not reach them.
 CONFIGURED = ("BILLING_DATABASE_URL", "BILLING_JASMIN_AMQP_HOST", "BILLING_CONFIG")
@@ -34,7 +34,7 @@ def main(
         _run_configured(configured)
     try:
         code = run_demo(Options(rate, seconds, workers))
-    except (StackError, ServiceFailed) as error:
+    except (StackError, ProgramFailed) as error:
         print(f"make run: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:

@@ -5,24 +5,24 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 import asyncpg
 from rich.console import Console
 
+from bench import PROJECT
 from bench.demo import view
 from bench.demo.ledger import Ledger
 from bench.demo.probe import STREAMS, History, Probe, Snapshot
-from bench.demo.process import ServiceFailed, ServiceProcess
+from bench.demo.process import ServiceProcess
 from bench.demo.screen import Screen
 from bench.demo.traffic import Gateway
 from bench.stack import Stack, StackError
 from bench.stack.process import free_port
+from bench.stack.program import ProgramFailed
 
-_PROJECT: Final = Path(__file__).parents[2]
-_DIRECTORY: Final = _PROJECT / ".stack"
+_DIRECTORY: Final = PROJECT / ".stack"
 _DATABASE: Final = "billing"
 _READY_SECONDS: Final = 60.0
 _REFRESH_SECONDS: Final = 0.5
@@ -50,7 +50,7 @@ def run_demo(options: Options) -> int:
 
     Raises:
         StackError: the servers cannot be installed or started, are in use, or have ended.
-        ServiceFailed: the service ended by itself, or does not become ready.
+        ProgramFailed: the service ended by itself, or does not become ready.
         KeyboardInterrupt: interrupted before the servers were up.
     """
     console = Console(highlight=False)
@@ -135,7 +135,7 @@ class Demo:
         while not (ready := await probe.ready()) or not all(ready.values()):
             self._service.check()
             if time.monotonic() > deadline:
-                raise ServiceFailed(f"not ready after {_READY_SECONDS:.0f} s: see {self._log}")
+                raise ProgramFailed(f"not ready after {_READY_SECONDS:.0f} s: see {self._log}")
             await asyncio.sleep(0.1)
         self._report(f"{len(ready)} workers ready")
 
@@ -210,4 +210,4 @@ class Demo:
 
     @property
     def _log(self) -> str:
-        return str(self._service.log.relative_to(_PROJECT))
+        return str(self._service.log.relative_to(PROJECT))

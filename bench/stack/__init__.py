@@ -1,6 +1,6 @@
 """RabbitMQ and PostgreSQL for one demonstration, test or measurement, apart from all others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -24,11 +24,14 @@ __all__ = [
 
 
 class Stack:
-    """Both servers, each in its own directory below `directory`."""
+    """Both servers, each in its own directory below `directory`.
 
-    def __init__(self, directory: Path) -> None:
+    `postgres` are lines of postgresql.conf, besides those that every private server has.
+    """
+
+    def __init__(self, directory: Path, *, postgres: Mapping[str, str] | None = None) -> None:
         self.rabbitmq = RabbitMQ(directory / "rabbitmq")
-        self.postgres = PostgreSQL(directory / "postgres")
+        self.postgres = PostgreSQL(directory / "postgres", settings=postgres)
 
     def __enter__(self) -> Self:
         self.start()

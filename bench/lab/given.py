@@ -1,0 +1,117 @@
+"""Measuring on servers that others use, without getting in their way."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import ClassVar, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+from aiormq.exceptions import AMQPError
+
+from bench.lab import queues
+from bench.lab.place import Place, Unusable
+from bench.lab.screen import Screen
+from bench.lab.workload import Tables
+from service.settings import QueueType, is_postgresql_url
+
+_VHOST_HINT: Final = (
+    "make one for measuring, which nothing else uses: rabbitmqctl add_vhost bench; "
+    "rabbitmqctl set_permissions -p bench USER '.*' '.*' '.*'; and name it in --amqp-url: "
+    "amqp://USER:PASSWORD@HOST/bench"
+)
+
+
+@asynccontextmanager
+async def given_place(
+    amqp_url: str, database_url: str, queue_type: QueueType, screen: Screen
+) -> AsyncIterator[Place]:
+    """Use a virtual host that nothing else uses, and a schema that is made for it.
+
+    Nothing of either is left.
+
+    Raises:
+        Unusable: the virtual host is in use, or one of the servers refuses.
+    """
+    schema = f"billing_bench_{token_hex(4)}"
+    dsn = _with_schema(database_url, schema)
+    await _must_be_unused(amqp_url)
+    with TemporaryDirectory(prefix="billing-bench-") as directory:
+        place = _Given(amqp_url, dsn, Path(directory), queue_type, screen, schema=schema)
+        await place.make_schema()
+        try:
+            yield place
+        finally:
+            await place.remove()
+
+
+class _Given(Place):
+    """Tables are loaded anew before each run: a schema cannot be copied."""
+
+    is_ours: ClassVar = False
+
+    def __init__(
+        self,
+        amqp_url: str,
+        dsn: str,
+        directory: Path,
+        queue_type: QueueType,
+        screen: Screen,
+        *,
+        schema: str,
+    ) -> None:
+        super().__init__(amqp_url, dsn, directory, queue_type, screen)
+        self._schema = schema
+
+    async def make_schema(self) -> None:
+        """Make the schema, empty. Raises Unusable."""
+        try:
+            async with self.connect() as database:
+                await database.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+                await database.execute(f"CREATE SCHEMA {self._schema}")
+        except (asyncpg.PostgresError, OSError) as error:
+            raise Unusable(
+                f"PostgreSQL refuses: {error}; --database-url must lead to a role that may create "
+                "a schema (GRANT CREATE ON DATABASE … TO …)"
+            ) from error
+
+    async def remove(self) -> None:
+        """Leave nothing."""
+        async with self.connect() as database:
+            await database.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+        await queues.remove(self.amqp_url, exchanges=True)
+
+    async def _fresh_tables(self, tables: Tables) -> None:
+        await self.make_schema()
+        await self._fill(self.dsn, tables)
+
+
+def _with_schema(url: str, schema: str) -> str:
+    """Return a URL with which psycopg and asyncpg find the tables of a schema, and no others."""
+    if not is_postgresql_url(url):
+        raise Unusable("--database-url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    query = urlsplit(url).query
+    if "options" in parse_qs(query):
+        raise Unusable("--database-url: leave out `options`, which choose the schema here")
+    return f"{url}{'&' if query else '?'}options=-csearch_path%3D{schema}"
+
+
+async def _must_be_unused(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"amqp", "amqps"}:
+        raise Unusable("--amqp-url: expected amqp://USER:PASSWORD@HOST:PORT/VHOST")
+    if unquote(parts.path[1:]) in {"", "/"}:
+        raise Unusable(f"--amqp-url: not in the virtual host /, which is Jasmin's; {_VHOST_HINT}")
+    try:
+        found = await queues.existing(url)
+    except (AMQPError, OSError) as error:
+        raise Unusable(
+            f"RabbitMQ refuses: {error!r}; check --amqp-url, or {_VHOST_HINT}"
+        ) from error
+    if found:
+        raise Unusable(
+            f"--amqp-url: the virtual host is in use: it has {', '.join(found)}; delete them if a "
+            f"measurement that was killed has left them, or {_VHOST_HINT}"
+        )

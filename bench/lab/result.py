@@ -1,0 +1,219 @@
+"""What measurements came to: as JSON, as CSV, and as a table."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.lab.check import Check
+from bench.lab.machine import commit, machine
+
+_FIGURES = (
+    "rate",
+    "seconds",
+    "cpu_us",
+    "batch",
+    "flushed_by",
+    "commit_ms",
+    "parked",
+    "peak_rss_mib",
+    "wal_bytes",
+)
+
+
+@dataclass
+class Measurement:
+    """One run of one contestant. Figures are None, or left out, where they could not be measured.
+
+    Attributes:
+        contestant: its name.
+        settings: its settings.
+        workload: what was published.
+        events: how many were published.
+        rate: events per second, from the first batch's commit to the last one's.
+        seconds: between those two.
+        cpu_us: microseconds of CPU an event in that time, for ``workers``, ``supervisor``,
+            ``broker`` and ``database``.
+        batch: of batches the ``count``, and of their sizes the ``median`` and ``mean``.
+        flushed_by: how many batches were written for which reason.
+        commit_ms: ``p50``, ``p95``, ``p99`` and ``max``.
+        parked: events that had to wait for a row, and were applied afterwards.
+        peak_rss_mib: the most that a worker held.
+        wal_bytes: of write-ahead log an event.
+        checks: what was compared; the measurement is void when anything differs.
+    """
+
+    contestant: str
+    settings: dict[str, Any]
+    workload: dict[str, Any]
+    events: int
+    rate: float | None = None
+    seconds: float | None = None
+    cpu_us: dict[str, float] = field(default_factory=dict)
+    batch: dict[str, float] = field(default_factory=dict)
+    flushed_by: dict[str, int] = field(default_factory=dict)
+    commit_ms: dict[str, float] = field(default_factory=dict)
+    parked: int = 0
+    peak_rss_mib: float | None = None
+    wal_bytes: int | None = None
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether anything is not as it must be."""
+        return any(check.different for check in self.checks)
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures by name, such as ``cpu_us.workers``, as far as they were measured."""
+        names = ("rate", "seconds", "cpu_us", "batch", "flushed_by", "commit_ms", "parked")
+        found = flatten(
+            {name: getattr(self, name) for name in (*names, "peak_rss_mib", "wal_bytes")}
+        )
+        return {name: value for name, value in found.items() if value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is written."""
+        return {"void": self.is_void, **asdict(self)}
+
+
+@dataclass
+class Result:
+    """What a command came to.
+
+    Attributes:
+        command: its name.
+        measurements: in the order in which they were made.
+        place: what they were made on.
+    """
+
+    command: str
+    measurements: list[Measurement] = field(default_factory=list)
+    place: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether any measurement is void."""
+        return any(measurement.is_void for measurement in self.measurements)
+
+    def write(self, path: Path) -> None:
+        """Write JSON there, and the measurements as CSV beside it. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "command": self.command,
+            "void": self.is_void,
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "machine": machine(),
+            "place": self.place,
+            "summary": self.summary(),
+            "measurements": [measurement.to_json() for measurement in self.measurements],
+        }
+        path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+        write_csv(path.with_suffix(".csv"), self.measurements)
+
+    def summary(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return the median and the spread of each figure, by contestant."""
+        return {
+            name: summarise([m for m in self.measurements if m.contestant == name])
+            for name in dict.fromkeys(m.contestant for m in self.measurements)
+        }
+
+    def show(self, console: Console) -> None:
+        """Print figures, and what differs."""
+        for name, figures in self.summary().items():
+            console.print(_figures_table(name, figures))
+        show_checks(console, self.measurements)
+
+
+def summarise(measurements: Sequence[Measurement]) -> dict[str, dict[str, float]]:
+    """Return of each figure the ``median``, ``min`` and ``max`` of several runs."""
+    names = dict.fromkeys(name for m in measurements for name in m.figures())
+    values = {name: [m.figures().get(name, 0.0) for m in measurements] for name in names}
+    return {
+        name: {"median": median(found), "min": min(found), "max": max(found)}
+        for name, found in values.items()
+    }
+
+
+def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write a row for each measurement. Raises OSError."""
+    rows = [dict(_row(measurement)) for measurement in measurements]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def show_checks(console: Console, measurements: Sequence[Measurement]) -> None:
+    """Print whether everything adds up, and what does not."""
+    for measurement in measurements:
+        for check in measurement.checks:
+            for text in check.differences:
+                console.print(f"{check.what}: {text}", style="red", markup=False, soft_wrap=True)
+            if check.different > len(check.differences):
+                more = check.different - len(check.differences)
+                console.print(f"{check.what}: … and {more:,} more", style="red")
+    void = sum(measurement.is_void for measurement in measurements)
+    if void:
+        console.print(f"VOID: {void} of {len(measurements)} runs do not add up", style="bold red")
+    else:
+        console.print("every event is accounted for, once", style="bold green")
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a mapping without others in it: their names are joined by a dot."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _row(measurement: Measurement) -> Iterator[tuple[str, Any]]:
+    yield "contestant", measurement.contestant
+    yield "void", measurement.is_void
+    yield from flatten({"settings": measurement.settings, "workload": measurement.workload}).items()
+    yield from measurement.figures().items()
+
+
+def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for column in ("median", "min", "max"):
+        table.add_column(column, justify="right")
+    for name, spread in figures.items():
+        table.add_row(_LABELS.get(name, name), *(f"{value:,.6g}" for value in spread.values()))
+    return table
+
+
+_LABELS = {
+    "rate": "events/s",
+    "seconds": "seconds",
+    "cpu_us.workers": "CPU µs an event, workers",
+    "cpu_us.supervisor": "CPU µs an event, supervisor",
+    "cpu_us.broker": "CPU µs an event, broker",
+    "cpu_us.database": "CPU µs an event, database",
+    "batch.count": "batches",
+    "batch.median": "events in a batch, median",
+    "batch.mean": "events in a batch, mean",
+    "flushed_by.size": "batches flushed by size",
+    "flushed_by.age": "batches flushed by age",
+    "flushed_by.drain": "batches flushed by drain",
+    "commit_ms.p50": "commit ms, p50",
+    "commit_ms.p95": "commit ms, p95",
+    "commit_ms.p99": "commit ms, p99",
+    "commit_ms.max": "commit ms, max",
+    "parked": "events parked meanwhile",
+    "peak_rss_mib": "peak RSS of a worker, MiB",
+    "wal_bytes": "WAL bytes an event",
+}
