@@ -40,7 +40,7 @@ def differing(result: dict[str, Any]) -> set[str]:
     return {check["what"].split(":")[0] for check in result["checks"] if check["different"]}
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
     code, result = run_chaos(tmp_path, "run", "--short")
     assert result["problems"] == []
@@ -48,7 +48,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
     assert code == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_outage_of_the_database_dead_letters_and_redelivers_nothing(tmp_path: Path) -> None:
     code, result = run_chaos(tmp_path, "outage", "--seconds", "10", "--rate", "500")
     assert result["problems"] == []
@@ -59,7 +59,7 @@ def test_an_outage_of_the_database_dead_letters_and_redelivers_nothing(tmp_path:
     assert result["published_during_outage"] > 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_finds_events_that_were_acknowledged_before_they_were_committed(tmp_path: Path) -> None:
     code = broken_service(
         tmp_path,
@@ -77,7 +77,7 @@ def test_finds_events_that_were_acknowledged_before_they_were_committed(tmp_path
     assert "receipts" in differing(result)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_finds_refunds_that_were_paid_twice(tmp_path: Path) -> None:
     """As they are without the key that makes a refund one."""
     code = broken_service(

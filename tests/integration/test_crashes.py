@@ -14,7 +14,7 @@ import pytest
 from tests.support.gateway import Gateway, Publication, bill, dlr
 from tests.support.service import Service, eventually
 
-EVENTS = 10_000
+EVENTS = 4_000
 # So small that the broker always has more than the workers may hold.
 SMALL_WINDOW = {
     "DLR_BATCH_SIZE": "100",

@@ -89,8 +89,8 @@ async def test_each_bad_message_is_dead_lettered_alone(
     expected = "delivered" if queue == "billing_service.dlr" else "submitted"
     await eventually(gateway.statuses, dict.fromkeys(messages, expected))
     await eventually(lambda: gateway.waiting(f"{queue}.dead"), len(bad))
+    await service.ready()
     assert service.worker_pids == pids
-    assert (await service.get("/readyz")).status_code == 200
     assert await service.stop() == 0
 
     dead = await gateway.take(f"{queue}.dead")

@@ -27,7 +27,7 @@ from service.broker.topology import BILL, DLR
 from service.events.message import Message
 from service.settings import Bill, Dlr
 from tests.support.gateway import Gateway, Publication, bill, dlr
-from tests.support.service import clean_environment, command, eventually, run_to_end
+from tests.support.service import TIMEOUT, clean_environment, command, eventually, run_to_end
 
 SOURCES = {DLR: Dlr(), BILL: Bill()}
 REFUSED = "the database refuses it: NumericValueOutOfRangeError"
@@ -257,9 +257,9 @@ async def test_nothing_is_lost_when_replay_is_stopped_half_way(
             assert process.poll() is None, "it was over before it could be stopped"
             return await gateway.waiting(DLR.queue) > 0
 
-        await eventually(begun, timeout=60)
+        await eventually(begun)
         process.send_signal(how)
-        out, err = await asyncio.to_thread(process.communicate, timeout=30)
+        out, err = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
     assert "Traceback" not in err
     if how is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
@@ -302,14 +302,8 @@ async def test_what_the_broker_pushes_out_can_be_read_and_replayed(
     policy = f"/policies/{vhost}/short"
     pattern = {"pattern": f"^{DLR.queue}$", "definition": {"max-length": 1}}
     stack.rabbitmq.api("PUT", policy, pattern)
-    await asyncio.sleep(0)
     await gateway.publish(receipts(3))
-
-    async def pushed() -> bool:
-        return await gateway.waiting(DLR.dead_queue) > 0
-
-    if not await pushed():
-        await eventually(pushed)
+    await eventually(lambda: gateway.waiting(DLR.dead_queue), 2)
     stack.rabbitmq.api("DELETE", policy)
     await dead._spy.purge()
     row = dead.list()["letters"][0]
@@ -375,7 +369,7 @@ async def test_purge_asks_on_a_terminal(
     process = dead.start("purge", stdin=slave)
     os.close(slave)
     os.write(master, answer)
-    out, _ = await asyncio.to_thread(process.communicate, timeout=30)
+    out, _ = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
     os.close(master)
     assert "Remove 2 dead letters for good?" in out
     assert process.returncode == (1 if left else 0)

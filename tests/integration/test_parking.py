@@ -66,7 +66,7 @@ async def test_what_never_matches_is_dead_lettered_as_it_came(start, gateway: Ga
     service = await start(PARKING_TTL="2").ready()
     lost = dlr(str(uuid4()), "DELIVRD")
     await gateway.publish([lost, receipt("FF01")])
-    await eventually(lambda: gateway.count("billing_parked"), 2)
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 2)
     await eventually(lambda: gateway.count("billing_parked"), 0)
     dead = await gateway.take("billing_service.dlr.dead")
     assert reasons(dead) == ["nothing it belongs to appeared within 2 s"] * 2

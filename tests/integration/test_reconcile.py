@@ -39,7 +39,7 @@ async def settled(start, gateway: Gateway, environment: dict[str, str]) -> dict[
         [bill(m, f"bid of {m}") for m in (DEBITED, REFUSED, DELIVERED)]
         + [dlr(m, "ESME_RINVDSTADR") for m in (REFUSED, DELIVERED, UNCHARGED)]
     )
-    await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 2, 60)
+    await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 2)
     await gateway.publish([dlr(DELIVERED, "DELIVRD"), dlr(DEBITED, "DELIVRD")])
     await eventually(lambda: gateway.count("billing_refund", "reversed_at IS NOT NULL"), 1)
     await eventually(lambda: gateway.count("sms_cdr", "status = 'delivered'"), 2)

@@ -216,8 +216,8 @@ def _present(tls: Tls, name: str) -> None:
     """Give RabbitMQ another certificate, and have everybody connect again."""
     for kind in ("pem", "key"):
         shutil.copyfile(tls.files / f"{name}.{kind}", tls.files / f"server.{kind}")
-    tls.rabbitmq.ctl("eval", "ssl:clear_pem_cache().")
-    tls.rabbitmq.ctl("close_all_connections", "another certificate")
+    close = 'rabbit_networking:close_all_connections("another certificate")'
+    tls.rabbitmq.ctl("eval", f"ssl:clear_pem_cache(), {close}.")
 
 
 @pytest.mark.parametrize(

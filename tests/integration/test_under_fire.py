@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from service.slot import Slot
 from tests.integration import hanging
 from tests.integration.test_crashes import QUEUES, alive
 from tests.support.gateway import Gateway, bill, dlr
-from tests.support.service import Service, eventually
+from tests.support.service import TIMEOUT, Service, eventually
 
 CRASH_LOOP = 4
 ABANDONED = 5
@@ -123,8 +124,9 @@ async def kill_newborns(service: Service, worker: int, already: set[int]) -> Non
     """Kill the newest process of a worker, unless that has been done."""
     pid = service.worker_pids.get(worker)
     if pid is not None and pid not in already:
-        os.kill(pid, signal.SIGKILL)
-        already.add(pid)
+        with suppress(ProcessLookupError):  # ended since, with all the others
+            os.kill(pid, signal.SIGKILL)
+            already.add(pid)
 
 
 async def test_crash_loop_is_given_up_with_its_own_exit_code(start, gateway: Gateway) -> None:
@@ -152,7 +154,7 @@ async def test_one_that_crashes_for_ever_is_replaced_while_the_others_go_on(
     traffic.start()
     well = service.worker_pids[2]
     killed: set[int] = set()
-    while len(killed) < deaths.LIMIT + 2:
+    while len(killed) < deaths.LIMIT + 1:
         assert service.exit_code is None, "it gave up for one bad worker"
         await kill_newborns(service, 1, killed)
         await asyncio.sleep(0.02)
@@ -198,7 +200,7 @@ async def test_event_loop_that_hangs_leaves_its_stacks_in_the_log(
 
     with run_directory.create() as directory, structlog.testing.capture_logs() as lines:
         slot = Slot(settings, 1, on_death, is_patient=lambda: False)
-        await asyncio.wait_for(slot.run(), 30)
+        await asyncio.wait_for(slot.run(), TIMEOUT)
         assert list(directory.glob("stacks-*")) == []
     (line,) = [line for line in lines if line["event"] == "worker hangs; killing it"]
     assert codes == [-signal.SIGKILL]
@@ -378,7 +380,7 @@ async def test_ttin_and_ttou_change_the_number_of_workers(
     await eventually(lambda: workers(service), {"worker-1": True, "worker-2": True})
     os.kill(service.pid, signal.SIGTTOU)
     await eventually(lambda: told(service, "drained"), 2)
-    assert await workers(service) == {"worker-1": True}
+    await eventually(lambda: workers(service), {"worker-1": True})
     os.kill(service.pid, signal.SIGTTOU)
     await eventually(lambda: told(service, "not changed: there must be 1 to 256 workers"), 1)
     assert await gateway.consumers(QUEUES[0]) == 1

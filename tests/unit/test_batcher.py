@@ -180,8 +180,7 @@ async def test_a_cancelled_wait_loses_nothing(clock):
 
 async def test_an_item_really_waits_no_longer_than_its_age():
     loop = asyncio.get_running_loop()
-    batcher = filled("a", max_age=0.02)
     started = loop.time()
-    async with asyncio.timeout(5):
-        assert (await batcher.next()).reason == "age"
+    batcher = filled("a", max_age=0.02)
+    assert (await batcher.next()).reason == "age"
     assert loop.time() - started >= 0.02

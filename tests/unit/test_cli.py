@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from service.cli import app
 from service.exits import CannotStart, Exit
 from service.ops import log
 
+PROJECT = Path(__file__).parents[2]
 URL = "postgresql://billing:hunter2@db.example:5432/billing"
 
 
@@ -147,3 +150,12 @@ def test_run_ends_with_3_and_the_reason_when_waiting_will_not_help(supervised, l
 
 def test_exit_codes_are_those_that_help_tells_of():
     assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_worker_does_not_load_the_command_line():
+    """It imports the supervisor's main module, as every process does that is spawned."""
+    code = "import sys, service.__main__, service.process; print(*sys.modules)"
+    listed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=PROJECT)
+    loaded = set(listed.split())
+    assert "service.worker" in loaded
+    assert loaded.isdisjoint({"service.cli", "service.config", "typer", "alembic", "aiohttp"})

@@ -570,7 +570,7 @@ def test_settings_do_not_change_once_loaded(given):
         loaded.dlr.batch_size = 5
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_what_might_never_end_is_not_read(given, problems, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
