@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from service.events.records import DlrEvent, Receipt, SubmitResult
 from service.events.statuses import DELIVERED, FAILED, RETRIED
+from service.store.columns import column
 from service.store.money import Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
@@ -124,7 +126,7 @@ class DlrWriter:
         if links:
             smpp_msgids, message_ids = zip(*links, strict=True)
             await connection.execute(
-                statement("insert_links"), smpp_msgids, message_ids, [False] * len(links)
+                statement("insert_links"), column(smpp_msgids), column(message_ids)
             )
 
     async def _resolve(
@@ -137,23 +139,25 @@ class DlrWriter:
             receipts that belong to an unnamed part of a long message.
         """
         message_ids = [event.message_id for event in events]
-        wanted: list[tuple[int, str, bool, str | None]] = []
+        parts: list[int] = []
+        if None not in message_ids:
+            return message_ids, parts
+        wanted: list[tuple[str, str, str, str | None]] = []
         for index, message_id in enumerate(message_ids):
             event = events[index]
             if message_id is None and isinstance(event, Receipt):
-                forms = [(operator_id, False) for operator_id in event.operator_ids]
+                forms = [(operator_id, "f") for operator_id in event.operator_ids]
                 if guess:
-                    forms += [(operator_id, True) for operator_id in event.guessed_ids]
-                wanted += [(index, *form, event.connector_id) for form in forms]
-        parts: list[int] = []
-        if wanted:
-            columns = zip(*wanted, strict=True)
-            rows = await connection.fetch(statement("resolve_operator_ids"), *columns)
-            for index, message_id, part in rows:
-                if part:
-                    parts.append(index)
-                else:
-                    message_ids[index] = message_id
+                    forms += [(operator_id, "t") for operator_id in event.guessed_ids]
+                wanted += [(str(index), *form, event.connector_id) for form in forms]
+        columns = (column(values) for values in zip(*wanted, strict=True))
+        for index, message_id, part in await connection.fetch(
+            statement("resolve_operator_ids"), *columns
+        ):
+            if part:
+                parts.append(index)
+            else:
+                message_ids[index] = message_id
         return message_ids, parts
 
     async def _settle(
@@ -172,8 +176,8 @@ class DlrWriter:
         if not best:
             return [Outcome.PARKED] * len(events), []
         ordered = sorted(best)  # all workers lock rows in the same order
-        columns = _columns([events[best[key]] for key in ordered])
-        told = await connection.fetch(statement("settle_dlrs"), ordered, *columns)
+        columns = _columns(ordered, [events[best[key]] for key in ordered])
+        told = await connection.fetch(statement("settle_dlrs"), *columns)
         still = {ordered[ord_ - 1]: rank for ord_, rank, moved in told if not moved}
         if len(best) == len(events) and not still:
             outcomes = [Outcome.APPLIED] * len(events)
@@ -200,16 +204,22 @@ def _best(events: Sequence[DlrEvent], message_ids: Sequence[str | None]) -> dict
     return best
 
 
-def _columns(events: Sequence[DlrEvent]) -> tuple[list[object], ...]:
-    """Return what settle_dlrs.sql wants to know of events, besides their messages."""
+def _columns(message_ids: Sequence[str], events: Sequence[DlrEvent]) -> tuple[str, ...]:
+    """Return the parameters of settle_dlrs.sql."""
     return (
-        [event.status.cdr_status for event in events],
-        [event.status.rank for event in events],
-        [event.done_at for event in events],
-        [event.error_code for event in events],
-        [event.details for event in events],
-        [event.smpp_msgid for event in events],
+        column(message_ids),
+        column([event.status.cdr_status for event in events]),
+        column([_digit(event.status.rank) for event in events]),
+        column([None if event.done_at is None else _timestamp(event.done_at) for event in events]),
+        column([event.error_code for event in events]),
+        column([event.details for event in events]),
+        column([event.smpp_msgid for event in events]),
     )
+
+
+_digit = lru_cache(maxsize=8)(str)
+# The receipts of one moment say the same time.
+_timestamp = lru_cache(maxsize=8192)(str)
 
 
 def _outcomes(

@@ -7,11 +7,14 @@ from typing import Final
 import asyncpg
 from asyncpg import exceptions as pg
 
+from service.store.columns import NotStorable
+
 # The rows were refused: the same rows will be refused again.
 DATA_ERRORS: Final = (
     pg.DataError,
     pg.IntegrityConstraintViolationError,
     pg.ProgramLimitExceededError,
+    NotStorable,
 )
 
 # The database is away, restarting, read-only, out of connections, locked, or not as it should

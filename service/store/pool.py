@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 # The last of the migrations, which are too heavy to be loaded by every worker.
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 # A database that comes back is asked again soon.
 CONNECT_SECONDS = 5

@@ -103,6 +103,33 @@ async def test_index_is_made_only_where_none_serves(
     assert found == ours
 
 
+@pytest.mark.parametrize(
+    ("chosen", "kept"), [("", "50"), ("ALTER TABLE sms_cdr SET (fillfactor = 80)", "80")]
+)
+async def test_rows_find_room_to_grow_unless_the_gateway_has_chosen_how_much(
+    stack: Stack, empty_database: str, connection, chosen: str, kept: str
+) -> None:
+    await connection.execute(GATEWAY_TABLES + chosen)
+    run_migrate(stack, empty_database)
+    options = await connection.fetchval(
+        "SELECT reloptions FROM pg_class WHERE oid = 'sms_cdr'::regclass"
+    )
+    assert options == [f"fillfactor={kept}"]
+
+
+async def test_partitioned_cdrs_have_no_pages_of_their_own(
+    stack: Stack, empty_database: str, connection
+) -> None:
+    await connection.execute(
+        "CREATE TABLE sms_cdr (message_id text, status text, created_at timestamptz,"
+        " dlr_payload jsonb, delivery_at timestamptz, error_code text, parts int,"
+        " price numeric(18,6), account_id uuid, connector_id text, currency char(3))"
+        " PARTITION BY RANGE (created_at)"
+    )
+    await connection.execute("CREATE INDEX ON sms_cdr (message_id)")
+    run_migrate(stack, empty_database)
+
+
 async def test_two_hosts_at_once(stack: Stack, empty_database: str, connection) -> None:
     await connection.execute(GATEWAY_TABLES)
     results = await asyncio.gather(

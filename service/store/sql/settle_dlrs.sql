@@ -2,15 +2,20 @@
 -- and those that had been refunded.
 -- One row a message, in key order, so that two workers lock them in the same order.
 -- $1 message_id, $2 status, $3 status_rank, $4 delivery_at, $5 error_code, $6 dlr_payload,
--- $7 smpp_msgid
+-- $7 smpp_msgid; each a text as store/columns.py joins it
 --
 -- Returns the rows that did not move: ord and the CDR's rank, which is null where there is no CDR;
 -- and those that did although they had been refunded.
 WITH dlr AS MATERIALIZED (
     SELECT *
     FROM unnest(
-        $1::text[], $2::text[], $3::smallint[], $4::timestamptz[], $5::text[], $6::jsonb[],
-        $7::text[]
+        string_to_array($1, E'\x1f', E'\x1e'),
+        string_to_array($2, E'\x1f', E'\x1e'),
+        string_to_array($3, E'\x1f', E'\x1e')::smallint[],
+        string_to_array($4, E'\x1f', E'\x1e')::timestamptz[],
+        string_to_array($5, E'\x1f', E'\x1e'),
+        string_to_array($6, E'\x1f', E'\x1e')::jsonb[],
+        string_to_array($7, E'\x1f', E'\x1e')
     ) WITH ORDINALITY AS d (
         message_id, status, status_rank, delivery_at, error_code, dlr_payload, smpp_msgid, ord
     )
