@@ -10,6 +10,7 @@ from uuid import UUID
 
 from service.events.records import BillEvent
 from service.events.statuses import FAILED, RETRIED, SUBMITTED
+from service.store.columns import column
 from service.store.money import Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
@@ -133,20 +134,18 @@ class BillWriter:
         """
         if not charges:
             return {}
-        rows = (
-            (
-                charge.answer.bid,
-                accounts[charge.answer.uid],
-                charge.answer.message_id,
-                charge.answer.connector_id,
-                charge.answer.status.text,
-                charge.answer.status.rank,
-                charge.amount,
-                charge.confirmed,
-            )
-            for charge in charges
+        answers = [charge.answer for charge in charges]
+        recorded = await connection.fetch(
+            statement("record_bills"),
+            column([answer.bid for answer in answers]),
+            column([str(accounts[answer.uid]) for answer in answers]),
+            column([answer.message_id for answer in answers]),
+            column([answer.connector_id for answer in answers]),
+            column([answer.status.text for answer in answers]),
+            column([str(answer.status.rank) for answer in answers]),
+            column([str(charge.amount) for charge in charges]),
+            column(["t" if charge.confirmed else "f" for charge in charges]),
         )
-        recorded = await connection.fetch(statement("record_bills"), *zip(*rows, strict=True))
         recorded_for = {row["bid"]: row["account_id"] for row in recorded}
         return {
             charge: recorded_for[charge.answer.bid]
@@ -162,7 +161,8 @@ class BillWriter:
                 groups[event.message_id].append(event)
         if groups:
             rows = [_row(message_id, groups[message_id]) for message_id in sorted(groups)]
-            await connection.execute(statement("settle_bills"), *zip(*rows, strict=True))
+            columns = (column(values) for values in zip(*rows, strict=True))
+            await connection.execute(statement("settle_bills"), *columns)
 
 
 def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
@@ -179,11 +179,11 @@ def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
     return charges
 
 
-def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[object, ...]:
+def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[str | None, ...]:
     """Return the parameters of settle_bills.sql for one message."""
     status = max((answer.status for answer in answers), key=lambda status: status.rank)
     error_code = None if status.rank == SUBMITTED else status.text
-    return message_id, status.cdr_status, status.rank, error_code
+    return message_id, status.cdr_status, str(status.rank), error_code
 
 
 def _uuid(text: str) -> UUID | None:

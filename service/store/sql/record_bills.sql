@@ -2,13 +2,19 @@
 -- by rank gives the status, and one that confirms it confirms it for good, in whatever order they
 -- come. Returns the bill ids that are new or changed by this, and the account that they are of.
 -- $1 bid, $2 account_id, $3 message_id, $4 connector_id, $5 status, $6 status_rank, $7 amount,
--- $8 confirmed
+-- $8 confirmed; each a text as store/columns.py joins it
 INSERT INTO billing_event AS e
     (bid, account_id, message_id, connector_id, status, status_rank, amount, confirmed)
 SELECT *
 FROM unnest(
-    $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::numeric[],
-    $8::boolean[]
+    string_to_array($1, E'\x1f', E'\x1e'),
+    string_to_array($2, E'\x1f', E'\x1e')::uuid[],
+    string_to_array($3, E'\x1f', E'\x1e'),
+    string_to_array($4, E'\x1f', E'\x1e'),
+    string_to_array($5, E'\x1f', E'\x1e'),
+    string_to_array($6, E'\x1f', E'\x1e')::smallint[],
+    string_to_array($7, E'\x1f', E'\x1e')::numeric[],
+    string_to_array($8, E'\x1f', E'\x1e')::boolean[]
 )
 ON CONFLICT (bid) DO UPDATE
 SET status = CASE

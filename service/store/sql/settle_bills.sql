@@ -1,6 +1,6 @@
 -- Move CDRs up to the status of their best charge, and finalise those with a confirmed one.
 -- One row a message, in key order; lock_cdrs.sql holds them, so that all their charges are seen.
--- $1 message_id, $2 status, $3 status_rank, $4 error_code
+-- $1 message_id, $2 status, $3 status_rank, $4 error_code; each a text as store/columns.py joins it
 UPDATE sms_cdr c
 SET status = CASE
         WHEN coalesce(c.status_rank, billing_status_rank(c.status)) < bill.status_rank
@@ -25,7 +25,11 @@ FROM (
             FROM billing_event e
             WHERE e.message_id = b.message_id AND e.confirmed
         ) AS confirmed
-    FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[])
-        AS b (message_id, status, status_rank, error_code)
+    FROM unnest(
+        string_to_array($1, E'\x1f', E'\x1e'),
+        string_to_array($2, E'\x1f', E'\x1e'),
+        string_to_array($3, E'\x1f', E'\x1e')::smallint[],
+        string_to_array($4, E'\x1f', E'\x1e')
+    ) AS b (message_id, status, status_rank, error_code)
 ) AS bill
 WHERE c.message_id = bill.message_id
