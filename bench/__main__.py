@@ -3,6 +3,7 @@
 import typer
 
 from bench.drain import drain_command
+from bench.peers.command import peers_command
 
 app = typer.Typer(
     add_completion=False,
@@ -11,11 +12,7 @@ app = typer.Typer(
     help="Measure billing-service on a broker and a database that are started for it.",
 )
 app.command("drain")(drain_command)
-
-
-@app.callback()
-def main() -> None:
-    """Keep the name of the command, even of a single one."""
+app.command("peers")(peers_command)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import typer
 from bench.lab import command
 from bench.lab.contestant import Contestant, service, settings_of
 from bench.lab.drain import drain
+from bench.lab.machine import CORES
 from bench.lab.place import Place
 from bench.lab.result import Result
 from bench.lab.screen import Screen
@@ -29,10 +30,10 @@ def drain_command(
     refunds: Annotated[
         float, typer.Option(min=0, max=1, help="Share of charges that are refunded.")
     ] = 0.05,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    batch_size: Annotated[int | None, typer.Option(min=1, show_default="the service's")] = None,
-    prefetch: Annotated[int | None, typer.Option(min=1, show_default="the service's")] = None,
-    flush_ms: Annotated[int | None, typer.Option(min=1, show_default="the service's")] = None,
+    workers: command.WorkersOption = CORES,
+    batch_size: command.BatchSizeOption = None,
+    prefetch: command.PrefetchOption = None,
+    flush_ms: command.FlushMsOption = None,
     receipt_log: Annotated[
         bool, typer.Option(help="Whether receipts are also kept as they came.")
     ] = False,

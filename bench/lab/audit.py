@@ -61,8 +61,10 @@ def compare_rows(
     check = Check(what, compared=len(expected))
     missing = dict(expected)
     for key, *columns in rows:
-        if key not in missing:
-            check.differ(f"{key}: found {columns}, expected {expected.get(key, 'none')} once")
+        if key not in expected:
+            check.differ(f"{key}: found {columns}, expected none")
+        elif key not in missing:
+            check.differ(f"{key}: found twice")
         elif (wanted := missing.pop(key)) != tuple(columns):
             check.differ(f"{key}: found {columns}, expected {list(wanted)}")
     for key, wanted in missing.items():

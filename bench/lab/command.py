@@ -37,6 +37,25 @@ _FAILURES: Final = (
     OSError,
 )
 
+_SERVICES_OWN: Final = "the service's"
+
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Worker processes.", show_default="one for each core")
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Events in a transaction at most.", show_default=_SERVICES_OWN),
+]
+PrefetchOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Unacknowledged messages for each worker.", show_default=_SERVICES_OWN
+    ),
+]
+FlushMsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Milliseconds a batch waits at most.", show_default=_SERVICES_OWN),
+]
 SeedOption = Annotated[int, typer.Option(help="Repeats the very same events and rows.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Runs; the median counts.")]
 OutputOption = Annotated[

@@ -17,7 +17,8 @@ from bench.lab.usage import Usage, sampled
 from bench.lab.workload import Workload
 
 _POLL_SECONDS: Final = 0.2
-# Without a commit, from the start on; what is missing then, the audit tells.
+# How long to wait for the first commit, and for another one; the audit tells what is missing then.
+_START_SECONDS: Final = 120.0
 _STALL_SECONDS: Final = 60.0
 # For what waits in the database: parked events, refunds of accounts that are busy.
 _SETTLE_SECONDS: Final = 60.0
@@ -65,16 +66,16 @@ async def drain(place: Place, workload: Workload, contestant: Contestant) -> Mea
 
 async def _until_drained(place: Place, run: Running, published: int) -> None:
     """Wait until as many events have been committed as were published, or nothing more is."""
-    before, since = 0, time.monotonic()
-    while run.committed < published and time.monotonic() - since < _STALL_SECONDS:
+    before, deadline = 0, time.monotonic() + _START_SECONDS
+    while run.committed < published and time.monotonic() < deadline:
         await asyncio.sleep(_POLL_SECONDS)
         run.read()
         run.check()
         if run.committed > before:
-            before, since = run.committed, time.monotonic()
+            before, deadline = run.committed, time.monotonic() + _STALL_SECONDS
             place.screen.progress(f"draining: {run.committed:,} of {published:,}")
     if run.committed < published:
-        place.screen.tell(f"nothing committed for {_STALL_SECONDS:.0f} s: not waiting any longer")
+        place.screen.tell("nothing is committed any more: not waiting any longer")
 
 
 async def _until_settled(place: Place) -> None:

@@ -5,17 +5,19 @@ import platform
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from bench import PROJECT
 
+CORES: Final = len(os.sched_getaffinity(0))
+
 
 def machine() -> dict[str, Any]:
     """Return the machine as far as it matters for figures."""
     return {
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "cpu": _cpu_model(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(),

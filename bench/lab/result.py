@@ -134,12 +134,21 @@ class Result:
 
 def summarise(measurements: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     """Return of each figure the ``median``, ``min`` and ``max`` of several runs."""
-    names = dict.fromkeys(name for m in measurements for name in m.figures())
-    values = {name: [m.figures().get(name, 0.0) for m in measurements] for name in names}
+    runs = [measurement.figures() for measurement in measurements]
+    names = dict.fromkeys(name for run in runs for name in run)
+    values = {name: list(_values(name, runs)) for name in names}
     return {
         name: {"median": median(found), "min": min(found), "max": max(found)}
         for name, found in values.items()
     }
+
+
+def _values(name: str, runs: Sequence[Mapping[str, float]]) -> Iterator[float]:
+    for run in runs:
+        if name in run:
+            yield run[name]
+        elif name.startswith("flushed_by."):  # what did not happen is not named
+            yield 0
 
 
 def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:

@@ -58,7 +58,7 @@ class Wire:
 
     def __init__(self, url: str, queue: str) -> None:
         self.published = 0
-        self._confirmed = _Confirmed()
+        self._confirmed = Confirmed()
         self._buffer = b""
         self._method = marshal_method(queue)
         self._socket = _connect(url)
@@ -147,7 +147,7 @@ class Wire:
                 raise Refused(f"RabbitMQ refuses: {frame.reply_code} {frame.reply_text}")
 
 
-class _Confirmed:
+class Confirmed:
     """Delivery tags from 1 that have been confirmed, in whatever order."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class _Confirmed:
         if multiple:
             self._through = max(self._through, tag)
             self._beyond = {other for other in self._beyond if other > self._through}
-        else:
+        elif tag > self._through:
             self._beyond.add(tag)
         while self._through + 1 in self._beyond:
             self._through += 1
@@ -189,7 +189,7 @@ def marshal(message: Publication) -> bytes:
         table = pack(">I", len(pairs)) + pairs
     if message_id is not None:
         flags |= _HAS_MESSAGE_ID
-        tail = bytes((len(message_id),)) + message_id.encode()
+        tail = _short_text(message_id)
     properties = table + bytes((_TRANSIENT, 0)) + tail  # priority 0
     header = pack(">HHQH", _BASIC, 0, len(body), flags) + properties
     return b"".join(
@@ -205,11 +205,17 @@ def marshal(message: Publication) -> bytes:
 
 @cache
 def _key(name: str) -> bytes:
-    return bytes((len(name),)) + name.encode() + b"S"
+    return _short_text(name) + b"S"
 
 
-def _long_text(value: str) -> bytes:
-    return pack(">I", len(value)) + value.encode()
+def _short_text(text: str) -> bytes:
+    octets = text.encode()
+    return bytes((len(octets),)) + octets
+
+
+def _long_text(text: str) -> bytes:
+    octets = text.encode()
+    return pack(">I", len(octets)) + octets
 
 
 def _connect(url: str) -> socket.socket:
