@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 
 import pytest
@@ -47,7 +48,7 @@ class Wire:
 
 @pytest.fixture
 async def wire(monkeypatch):
-    monkeypatch.setattr(reader_module, "ALIVE_SECONDS", 3600.0)
+    monkeypatch.setattr(reader_module, "ALIVE_SECONDS", math.inf)
     return Wire()
 
 
