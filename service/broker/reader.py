@@ -125,7 +125,7 @@ class DeliveryReader(asyncio.StreamReader):
         if passed:
             self._passed_at = self._time()
             super().feed_data(passed)
-        elif self._time() - self._passed_at > ALIVE_SECONDS:
+        elif self._taps and self._time() - self._passed_at > ALIVE_SECONDS:
             self._passed_at = self._time()
             super().feed_data(_HEARTBEAT_FRAME)
         for tap in self._taps.values():

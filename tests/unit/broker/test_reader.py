@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 
 import pytest
@@ -17,6 +18,7 @@ from service.events.message import Message
 from tests.support.wire import delivery_of, frames_of
 
 HEARTBEAT = frame.marshal(Heartbeat(), 0)
+START = frame.marshal(commands.Connection.Start(), 0)
 ACK_OK = frame.marshal(commands.Basic.ConsumeOk("ctag"), 7)
 CANCEL = frame.marshal(commands.Basic.Cancel("ctag"), 7)
 CLOSE = frame.marshal(commands.Connection.Close(320, "CONNECTION_FORCED", 0, 0), 0)
@@ -46,7 +48,7 @@ class Wire:
 
 @pytest.fixture
 async def wire(monkeypatch):
-    monkeypatch.setattr(reader_module, "ALIVE_SECONDS", 3600.0)
+    monkeypatch.setattr(reader_module, "ALIVE_SECONDS", math.inf)
     return Wire()
 
 
@@ -138,6 +140,15 @@ async def test_the_library_is_told_that_the_broker_lives(wire, monkeypatch):
     monkeypatch.setattr(reader_module, "ALIVE_SECONDS", 0.0)
     wire.feed(frames_of(sent(1), 7)[:-3])
     assert wire.passed == HEARTBEAT
+
+
+async def test_a_handshake_that_comes_in_pieces_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(reader_module, "ALIVE_SECONDS", 0.0)
+    reader = DeliveryReader()
+    reader.feed_data(START[:5])
+    assert bytes(reader._buffer) == b""
+    reader.feed_data(START[5:])
+    assert bytes(reader._buffer) == START
 
 
 @pytest.mark.parametrize("rubbish", [b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00\x00\x00\x00\x01xy"])
