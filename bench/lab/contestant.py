@@ -169,7 +169,8 @@ def settings_of(workload: Workload, **options: Any) -> Stream:
     try:
         return kind(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        raise ValueError("; ".join(problem["msg"] for problem in error.errors())) from None
+        problems = (problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ValueError("; ".join(problems)) from None
 
 
 def service(place: Place, workload: Workload, settings: Stream, workers: int) -> Contestant:

@@ -128,7 +128,7 @@ class Result:
     def show(self, console: Console) -> None:
         """Print figures, and what differs."""
         for name, figures in self.summary().items():
-            console.print(_figures_table(name, figures))
+            console.print(_figures_table(name, figures, len(self.measurements)))
         show_checks(console, self.measurements)
 
 
@@ -195,13 +195,14 @@ def _row(measurement: Measurement) -> Iterator[tuple[str, Any]]:
     yield from measurement.figures().items()
 
 
-def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> Table:
+def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]], runs: int) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("figure")
-    for column in ("median", "min", "max"):
-        table.add_column(column, justify="right")
+    columns = ("median", "min", "max") if runs > 1 else ("median",)
+    for column in columns:
+        table.add_column(column if runs > 1 else "", justify="right")
     for name, spread in figures.items():
-        table.add_row(_LABELS.get(name, name), *(f"{value:,.6g}" for value in spread.values()))
+        table.add_row(_LABELS.get(name, name), *(f"{spread[column]:,.6g}" for column in columns))
     return table
 
 
