@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from bench.lab import observation, queues
 from bench.lab.audit import audit, count
-from bench.lab.contestant import Contestant, Running, running
+from bench.lab.contestant import Contestant, Running, family, running
 from bench.lab.place import Place, Unusable
 from bench.lab.result import Measurement
 from bench.lab.traffic import Locust, Report, Traffic
@@ -65,9 +65,13 @@ async def load(
     async with running(contestant, place.directory) as run:
         await _until_consuming(place, run, traffic, contestant)
         idle = await _idle(place, run)
-        async with observation.watched(place, run) as usage:
-            report = await _publish(place, locust, traffic, run)
-            await observation.until_committed(place, run, report.published)
+        locust.start()
+        try:
+            async with observation.watched(place, run, locust=lambda: family(locust.pid)) as usage:
+                report = await _until_published(place, locust, traffic, run)
+                await observation.until_committed(place, run, report.published)
+        finally:
+            await locust.stop()
         await observation.until_settled(place)
     run.read()  # what was committed after that would be too much
     if report.published == 0:
@@ -119,18 +123,14 @@ async def _idle(place: Place, run: Running) -> Idle:
     return idle
 
 
-async def _publish(place: Place, locust: Locust, traffic: Traffic, run: Running) -> Report:
-    """Let locust publish everything, and measure. Raises ProgramFailed."""
+async def _until_published(place: Place, locust: Locust, traffic: Traffic, run: Running) -> Report:
+    """Wait until locust has published and measured everything. Raises ProgramFailed."""
     place.screen.tell(f"publishing {traffic.workload.events:,} events at {traffic.rate:,.0f}/s")
-    locust.start()
-    try:
-        while (code := locust.exit_code) is None:
-            await asyncio.sleep(observation.POLL_SECONDS)
-            run.read()
-            run.check()
-            place.screen.progress(f"committed: {run.committed:,} of {traffic.workload.events:,}")
-    finally:
-        await locust.stop()
+    while (code := locust.exit_code) is None:
+        await asyncio.sleep(observation.POLL_SECONDS)
+        run.read()
+        run.check()
+        place.screen.progress(f"committed: {run.committed:,} of {traffic.workload.events:,}")
     if code != 0:
         locust.check()
     return locust.report()

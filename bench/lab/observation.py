@@ -9,7 +9,7 @@ from bench.lab import figures
 from bench.lab.contestant import Contestant, Running, family
 from bench.lab.place import Place
 from bench.lab.result import Measurement
-from bench.lab.usage import Usage, sampled
+from bench.lab.usage import Group, Usage, sampled
 from bench.lab.workload import Workload
 
 POLL_SECONDS: Final = 0.2
@@ -24,14 +24,15 @@ _WAITING: Final = """
 """
 
 
-def watched(place: Place, run: Running) -> AbstractAsyncContextManager[Usage]:
-    """Sample what workers, supervisor, broker and database use meanwhile."""
+def watched(place: Place, run: Running, **others: Group) -> AbstractAsyncContextManager[Usage]:
+    """Sample what workers, supervisor, broker, database and others use meanwhile."""
     return sampled(
         {
             "workers": lambda: run.processes()[0],
             "supervisor": lambda: run.processes()[1],
             "broker": lambda: family(place.broker_pid),
             "database": lambda: family(place.database_pid),
+            **others,
         }
     )
 

@@ -45,7 +45,7 @@ class Measurement:
         rate: events per second, from the first batch's commit to the last one's.
         seconds: between those two.
         cpu_us: microseconds of CPU an event in that time, for ``workers``, ``supervisor``,
-            ``broker`` and ``database``.
+            ``broker`` and ``database``, and under a load for ``locust``.
         batch: of batches the ``count``, and of their sizes the ``median`` and ``mean``.
         flushed_by: how many batches were written for which reason.
         commit_ms: ``p50``, ``p95``, ``p99`` and ``max``.
@@ -234,6 +234,7 @@ _LABELS = {
     "cpu_us.supervisor": "CPU µs an event, supervisor",
     "cpu_us.broker": "CPU µs an event, broker",
     "cpu_us.database": "CPU µs an event, database",
+    "cpu_us.locust": "CPU µs an event, locust",
     "batch.count": "batches",
     "batch.median": "events in a batch, median",
     "batch.mean": "events in a batch, mean",
