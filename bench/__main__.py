@@ -3,6 +3,7 @@
 import typer
 
 from bench.drain import drain_command
+from bench.load import load_command
 from bench.peers.command import peers_command
 
 app = typer.Typer(
@@ -12,6 +13,7 @@ app = typer.Typer(
     help="Measure billing-service on a broker and a database that are started for it.",
 )
 app.command("drain")(drain_command)
+app.command("load")(load_command)
 app.command("peers")(peers_command)
 
 

@@ -23,11 +23,6 @@ class Life(ServiceProcess):
         self.workers: dict[int, int] = {}
         """The newest process id of each worker."""
 
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._child.poll() if self._child is not None else None
-
     def signal(self, signum: signal.Signals) -> None:
         """Send a signal to the supervisor."""
         if self._child is not None:

@@ -54,7 +54,11 @@ def flush_reasons(batches: Sequence[Batch]) -> dict[str, int]:
 
 def commit_times(batches: Sequence[Batch]) -> dict[str, float]:
     """Return percentiles of the milliseconds that transactions took, as far as it is said."""
-    times = [batch.commit_ms for batch in batches if batch.commit_ms is not None]
+    return percentiles([batch.commit_ms for batch in batches if batch.commit_ms is not None])
+
+
+def percentiles(times: Sequence[float]) -> dict[str, float]:
+    """Return ``p50``, ``p95``, ``p99`` and ``max`` of times; nothing of none."""
     if not times:
         return {}
     values = np.percentile(times, [50, 95, 99, 100])

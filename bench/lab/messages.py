@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from bench.lab.wire import Publication
-from bench.lab.workload import CONNECTOR, Kind, Sms, Workload, account_id, date
+from bench.lab.workload import CONNECTOR, Kind, Sms, Step, Workload, account_id, date
 
 CONTRACT_DATE: Final = "%Y-%m-%d %H:%M:%S"
 NATIVE_DATE: Final = "%y%m%d%H%M"
@@ -19,15 +19,18 @@ _REFUSAL: Final = "ESME_RINVDSTADR"
 
 
 def publications(workload: Workload) -> Iterator[Publication]:
-    """Yield what is published, in order."""
-    is_native = workload.kind in {Kind.NATIVE, Kind.ANSWERS}
-    for what, sms in workload.steps():
-        if what == "bill":
-            yield _bill(sms, account_id(workload.seed, sms.account))
-        elif what == "answer":
-            yield _answer(sms)
-        else:
-            yield _native_receipt(sms) if is_native else _receipt(sms)
+    """Return what is published, in order."""
+    return (publication(workload, step) for step in workload.steps())
+
+
+def publication(workload: Workload, step: Step) -> Publication:
+    """Return what is published of an event."""
+    what, sms = step
+    if what == "bill":
+        return _bill(sms, account_id(workload.seed, sms.account))
+    if what == "answer":
+        return _answer(sms)
+    return _receipt(sms) if workload.kind is Kind.JSON else _native_receipt(sms)
 
 
 def error_code(sms: Sms) -> str:

@@ -34,6 +34,13 @@ async def lengths(url: str) -> dict[str, int]:
         return {queue.name: queue.declaration_result.message_count or 0 for queue in queues}
 
 
+async def consumers(url: str, source: Source) -> int:
+    """Return how many consumers a queue has."""
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        queue = await channel.declare_queue(source.queue, passive=True)
+        return queue.declaration_result.consumer_count or 0
+
+
 async def remove(url: str, *, exchanges: bool = False) -> None:
     """Delete them with all that is in them, and on request the exchanges that they are bound to."""
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:

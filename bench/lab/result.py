@@ -16,8 +16,11 @@ from bench.lab.check import Check
 from bench.lab.machine import commit, machine
 
 _FIGURES = (
+    "due_rate",
     "rate",
     "seconds",
+    "latency_ms",
+    "late_ms",
     "cpu_us",
     "batch",
     "flushed_by",
@@ -25,6 +28,8 @@ _FIGURES = (
     "parked",
     "peak_rss_mib",
     "wal_bytes",
+    "idle_cpu_percent",
+    "idle_rss_mib",
 )
 
 
@@ -40,13 +45,18 @@ class Measurement:
         rate: events per second, from the first batch's commit to the last one's.
         seconds: between those two.
         cpu_us: microseconds of CPU an event in that time, for ``workers``, ``supervisor``,
-            ``broker`` and ``database``.
+            ``broker`` and ``database``, and under a load for ``locust``.
         batch: of batches the ``count``, and of their sizes the ``median`` and ``mean``.
         flushed_by: how many batches were written for which reason.
         commit_ms: ``p50``, ``p95``, ``p99`` and ``max``.
         parked: events that had to wait for a row, and were applied afterwards.
         peak_rss_mib: the most that a worker held.
         wal_bytes: of write-ahead log an event.
+        due_rate: events per second that were to be published.
+        latency_ms: ``p50``, ``p95``, ``p99`` and ``max`` from when an event was due to the commit.
+        late_ms: the same of how much later than due it was published, which is part of that.
+        idle_cpu_percent: of a core, by the busiest worker while there was nothing to do.
+        idle_rss_mib: the most that a worker held then.
         checks: what was compared; the measurement is void when anything differs.
     """
 
@@ -63,6 +73,11 @@ class Measurement:
     parked: int = 0
     peak_rss_mib: float | None = None
     wal_bytes: int | None = None
+    due_rate: float | None = None
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    late_ms: dict[str, float] = field(default_factory=dict)
+    idle_cpu_percent: float | None = None
+    idle_rss_mib: float | None = None
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -72,10 +87,7 @@ class Measurement:
 
     def figures(self) -> dict[str, float]:
         """Return the figures by name, such as ``cpu_us.workers``, as far as they were measured."""
-        names = ("rate", "seconds", "cpu_us", "batch", "flushed_by", "commit_ms", "parked")
-        found = flatten(
-            {name: getattr(self, name) for name in (*names, "peak_rss_mib", "wal_bytes")}
-        )
+        found = flatten({name: getattr(self, name) for name in _FIGURES})
         return {name: value for name, value in found.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -207,12 +219,22 @@ def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]], runs:
 
 
 _LABELS = {
+    "due_rate": "events/s that were due",
     "rate": "events/s",
     "seconds": "seconds",
+    "latency_ms.p50": "publish to commit ms, p50",
+    "latency_ms.p95": "publish to commit ms, p95",
+    "latency_ms.p99": "publish to commit ms, p99",
+    "latency_ms.max": "publish to commit ms, max",
+    "late_ms.p50": "of which sent late ms, p50",
+    "late_ms.p95": "of which sent late ms, p95",
+    "late_ms.p99": "of which sent late ms, p99",
+    "late_ms.max": "of which sent late ms, max",
     "cpu_us.workers": "CPU µs an event, workers",
     "cpu_us.supervisor": "CPU µs an event, supervisor",
     "cpu_us.broker": "CPU µs an event, broker",
     "cpu_us.database": "CPU µs an event, database",
+    "cpu_us.locust": "CPU µs an event, locust",
     "batch.count": "batches",
     "batch.median": "events in a batch, median",
     "batch.mean": "events in a batch, mean",
@@ -226,4 +248,6 @@ _LABELS = {
     "parked": "events parked meanwhile",
     "peak_rss_mib": "peak RSS of a worker, MiB",
     "wal_bytes": "WAL bytes an event",
+    "idle_cpu_percent": "CPU % of the busiest idle worker",
+    "idle_rss_mib": "RSS of an idle worker, MiB",
 }

@@ -47,6 +47,11 @@ class CpuClock:
         self._times.append(at)
         self._totals.append(sum(self._seconds.values()))
 
+    @property
+    def has_run(self) -> bool:
+        """Whether any process has been seen."""
+        return bool(self._seconds)
+
     def between(self, start: float, end: float) -> float:
         """Return the CPU seconds used between two times, interpolated between samples."""
         first, last = np.interp([start, end], self._times, self._totals)
@@ -90,11 +95,9 @@ class Usage:
             self._clocks[name].sample(time.time(), seconds)
 
     def cpu_seconds(self, start: float, end: float) -> dict[str, float]:
-        """Return the CPU seconds of each group between two POSIX times; of those that it knows."""
+        """Return the CPU seconds of each group between two POSIX times; of those it has seen."""
         return {
-            name: clock.between(start, end)
-            for name, clock in self._clocks.items()
-            if self._known.get(name)
+            name: clock.between(start, end) for name, clock in self._clocks.items() if clock.has_run
         }
 
 

@@ -5,7 +5,7 @@ Everything about a message follows from its number, so that millions of them tak
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -158,6 +158,12 @@ class Workload:
     def sms(self, number: int) -> Sms:
         """Return a message by its number."""
         return make_sms(self.tables, number, self.refunds)
+
+    def first(self, events: int) -> "Workload":
+        """Return the one that ends after so many of its events. Raises ValueError for none."""
+        part = replace(self, events=events)
+        vars(part)["numbers"] = self.numbers[: part.messages]  # a smaller sample has others
+        return part
 
     def steps(self) -> Iterator[Step]:
         """Yield all events in the order in which they are published."""

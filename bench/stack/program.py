@@ -58,13 +58,18 @@ class Program:
             raise ProgramFailed(f"{self.name} has not been started")
         return self._child.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, and before that."""
+        return self._child.poll() if self._child is not None else None
+
     def start(self) -> None:
         """Start it."""
         self._child = self._spawn(self._command)
 
     def check(self) -> None:
         """Raise ProgramFailed when it has ended."""
-        if self._child is not None and (code := self._child.poll()) is not None:
+        if (code := self.exit_code) is not None:
             raise self._failure(self.name, code)
 
     async def stop(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from bench.lab import drain as drains
-from bench.lab import queues
+from bench.lab import observation, queues
 from bench.lab.audit import audit
 from bench.lab.contestant import service, settings_of
 from bench.lab.drain import drain
@@ -134,7 +134,7 @@ async def test_a_drain_is_void_when_a_message_is_stolen(
         return published
 
     monkeypatch.setattr(drains, "fill", fill_and_steal)
-    monkeypatch.setattr(drains, "_STALL_SECONDS", 8.0)
+    monkeypatch.setattr(observation, "_STALL_SECONDS", 8.0)
     measurement = await drained(place, Kind.JSON, receipt_log=True)
     assert different(measurement) == {
         "events in committed batches": 1,
