@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from bench.stack import Stack
 from tests.support.gateway import Gateway, Publication, bill, dlr
 from tests.support.service import eventually
 
+QUEUES = ("billing_service.dlr", "billing_service.submit_sm_resp")
 MSISDN = "34600123456"
 TEXT = "the cat sat on the mat"
 REFUSING = """
@@ -48,7 +50,7 @@ async def test_log_and_metrics_name_nobody(
         native("DELIVRD", cid={MSISDN: TEXT}),
         Publication("messaging", "dlr.deliver_sm", f'{{"{MSISDN}": "{TEXT}'.encode()),
     ]
-    await eventually(lambda: exists(gateway))
+    await eventually(lambda: consumes(gateway))
     await gateway.publish(
         [
             receipt("good"),
@@ -77,10 +79,9 @@ async def test_log_and_metrics_name_nobody(
     assert any(MSISDN in reason for reason in reasons)
 
 
-async def exists(gateway: Gateway) -> bool:
-    """Whether the service has declared its queues."""
+async def consumes(gateway: Gateway) -> bool:
+    """Whether the service takes what is published, by the broker: its log may be for people."""
     try:
-        await gateway.waiting("billing_service.submit_sm_resp")
-    except Exception:
+        return all([await gateway.consumers(queue) for queue in QUEUES])
+    except ChannelNotFoundEntity:
         return False
-    return True
