@@ -5,6 +5,7 @@ import typer
 from bench.drain import drain_command
 from bench.load import load_command
 from bench.peers.command import peers_command
+from bench.writes.command import writes_command
 
 app = typer.Typer(
     add_completion=False,
@@ -15,6 +16,7 @@ app = typer.Typer(
 app.command("drain")(drain_command)
 app.command("load")(load_command)
 app.command("peers")(peers_command)
+app.command("writes")(writes_command)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,24 @@ async def audit(
         count("events left in the queues", 0, sum(waiting.values())),
     ]
     async with place.connect() as database:
-        checks += await _cdrs(database, workload, is_complete=contestant.is_service)
+        checks += await check_cdrs(database, workload, is_complete=contestant.is_service)
         if contestant.is_service:
             checks += await _leftovers(database, workload, contestant)
             checks += await _money(database, workload)
     return checks
+
+
+async def check_cdrs(
+    database: asyncpg.Connection, workload: Workload, *, is_complete: bool = True
+) -> list[Check]:
+    """Compare all CDRs with what they must be; only their status if not ``is_complete``."""
+    columns = len(expectation.Cdr._fields) if is_complete else 1
+    expected = {key: tuple(cdr[:columns]) for key, cdr in expectation.cdrs(workload).items()}
+    rows = await database.fetch(_CDRS, expectation.initial_status(workload))
+    return [
+        compare_rows("CDRs", expected, (row[: columns + 1] for row in map(tuple, rows))),
+        count("rows of CDRs", workload.cdrs, await _count(database, "sms_cdr")),
+    ]
 
 
 def count(what: str, expected: int, found: int) -> Check:
@@ -70,18 +83,6 @@ def compare_rows(
     for key, wanted in missing.items():
         check.differ(f"{key}: found none, expected {list(wanted)}")
     return check
-
-
-async def _cdrs(
-    database: asyncpg.Connection, workload: Workload, *, is_complete: bool
-) -> list[Check]:
-    columns = len(expectation.Cdr._fields) if is_complete else 1
-    expected = {key: tuple(cdr[:columns]) for key, cdr in expectation.cdrs(workload).items()}
-    rows = await database.fetch(_CDRS, expectation.initial_status(workload))
-    return [
-        compare_rows("CDRs", expected, (row[: columns + 1] for row in map(tuple, rows))),
-        count("rows of CDRs", workload.cdrs, await _count(database, "sms_cdr")),
-    ]
 
 
 async def _leftovers(

@@ -30,6 +30,7 @@ _FIGURES = (
     "wal_bytes",
     "idle_cpu_percent",
     "idle_rss_mib",
+    "hot_share",
 )
 
 
@@ -45,7 +46,8 @@ class Measurement:
         rate: events per second, from the first batch's commit to the last one's.
         seconds: between those two.
         cpu_us: microseconds of CPU an event in that time, for ``workers``, ``supervisor``,
-            ``broker`` and ``database``, and under a load for ``locust``.
+            ``broker`` and ``database``, and under a load for ``locust``; where just a connection
+            is measured, for its ``client`` and its ``backend``.
         batch: of batches the ``count``, and of their sizes the ``median`` and ``mean``.
         flushed_by: how many batches were written for which reason.
         commit_ms: ``p50``, ``p95``, ``p99`` and ``max``.
@@ -57,6 +59,7 @@ class Measurement:
         late_ms: the same of how much later than due it was published, which is part of that.
         idle_cpu_percent: of a core, by the busiest worker while there was nothing to do.
         idle_rss_mib: the most that a worker held then.
+        hot_share: of the updates of CDRs those that wrote no index.
         checks: what was compared; the measurement is void when anything differs.
     """
 
@@ -78,6 +81,7 @@ class Measurement:
     late_ms: dict[str, float] = field(default_factory=dict)
     idle_cpu_percent: float | None = None
     idle_rss_mib: float | None = None
+    hot_share: float | None = None
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -117,7 +121,12 @@ class Result:
     def write(self, path: Path) -> None:
         """Write JSON there, and the measurements as CSV beside it. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
+        path.write_text(json.dumps(self.content(), indent=2, default=str) + "\n")
+        write_csv(path.with_suffix(".csv"), self.measurements)
+
+    def content(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
             "command": self.command,
             "void": self.is_void,
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,8 +136,6 @@ class Result:
             "summary": self.summary(),
             "measurements": [measurement.to_json() for measurement in self.measurements],
         }
-        path.write_text(json.dumps(content, indent=2, default=str) + "\n")
-        write_csv(path.with_suffix(".csv"), self.measurements)
 
     def summary(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return the median and the spread of each figure, by contestant."""
@@ -235,6 +242,8 @@ _LABELS = {
     "cpu_us.broker": "CPU µs an event, broker",
     "cpu_us.database": "CPU µs an event, database",
     "cpu_us.locust": "CPU µs an event, locust",
+    "cpu_us.client": "CPU µs an event, client",
+    "cpu_us.backend": "CPU µs an event, backend",
     "batch.count": "batches",
     "batch.median": "events in a batch, median",
     "batch.mean": "events in a batch, mean",
@@ -250,4 +259,5 @@ _LABELS = {
     "wal_bytes": "WAL bytes an event",
     "idle_cpu_percent": "CPU % of the busiest idle worker",
     "idle_rss_mib": "RSS of an idle worker, MiB",
+    "hot_share": "share of HOT updates",
 }

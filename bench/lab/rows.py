@@ -41,6 +41,8 @@ _CDR_COLUMNS: Final = (
 
 async def load(connection: asyncpg.Connection, tables: Tables, progress: Progress) -> None:
     """Fill empty tables, and leave them as autovacuum would."""
+    if tables.fillfactor is not None:
+        await connection.execute(f"ALTER TABLE sms_cdr SET (fillfactor = {tables.fillfactor:d})")
     accounts = [account_id(tables.seed, number) for number in range(tables.accounts)]
     await _copy(
         connection,

@@ -81,12 +81,14 @@ class Tables(NamedTuple):
         seed: that the ids are made from.
         is_answered: whether submissions have been answered: the CDRs are ``submitted`` and every
             operator's id is linked.
+        fillfactor: of ``sms_cdr``, in percent; None for what the migrations set.
     """
 
     cdrs: int
     accounts: int
     seed: int
     is_answered: bool
+    fillfactor: int | None = None
 
 
 class Step(NamedTuple):
@@ -107,6 +109,7 @@ class Workload:
         accounts: that the CDRs are of.
         refunds: the share of charges that say that the operator refused the submission.
         seed: repeats all of it.
+        fillfactor: of ``sms_cdr``, in percent; None for what the migrations set.
     """
 
     kind: Kind = Kind.JSON
@@ -115,6 +118,7 @@ class Workload:
     accounts: int = 1000
     refunds: float = 0.05
     seed: int = 1
+    fillfactor: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be."""
@@ -144,7 +148,8 @@ class Workload:
     @property
     def tables(self) -> Tables:
         """What the tables hold before."""
-        return Tables(self.cdrs, self.accounts, self.seed, self.kind is Kind.NATIVE)
+        is_answered = self.kind is Kind.NATIVE
+        return Tables(self.cdrs, self.accounts, self.seed, is_answered, self.fillfactor)
 
     def describe(self) -> dict[str, Any]:
         """Return it for JSON."""

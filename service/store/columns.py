@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 # Control characters of ASCII for this very purpose: unit and record separator.
-_SEPARATOR: Final = "\x1f"
-_NULL: Final = "\x1e"
+SEPARATOR: Final = "\x1f"
+NULL: Final = "\x1e"
 
 
 class NotStorable(ValueError):
@@ -24,9 +24,9 @@ def column(values: Sequence[str | None]) -> str:
     Raises:
         NotStorable: one of them is at fault, and has to be found.
     """
-    text = _SEPARATOR.join([value or _NULL for value in values])
-    nulls = text.count(_NULL)
-    if text.count(_SEPARATOR) != len(values) - 1 or (
+    text = SEPARATOR.join([value or NULL for value in values])
+    nulls = text.count(NULL)
+    if text.count(SEPARATOR) != len(values) - 1 or (
         nulls and nulls != sum(not value for value in values)
     ):
         raise NotStorable("a value contains U+001E or U+001F, which separate values")

@@ -176,7 +176,7 @@ class DlrWriter:
         if not best:
             return [Outcome.PARKED] * len(events), []
         ordered = sorted(best)  # all workers lock rows in the same order
-        columns = _columns(ordered, [events[best[key]] for key in ordered])
+        columns = parameters(ordered, [events[best[key]] for key in ordered])
         told = await connection.fetch(statement("settle_dlrs"), *columns)
         still = {ordered[ord_ - 1]: rank for ord_, rank, moved in told if not moved}
         if len(best) == len(events) and not still:
@@ -204,7 +204,7 @@ def _best(events: Sequence[DlrEvent], message_ids: Sequence[str | None]) -> dict
     return best
 
 
-def _columns(message_ids: Sequence[str], events: Sequence[DlrEvent]) -> tuple[str, ...]:
+def parameters(message_ids: Sequence[str], events: Sequence[DlrEvent]) -> tuple[str, ...]:
     """Return the parameters of settle_dlrs.sql."""
     return (
         column(message_ids),

@@ -10,7 +10,11 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from rich.console import Console
 
+from bench.lab.given import given_place
+from bench.lab.place import Place
+from bench.lab.screen import Screen
 from bench.stack import Stack, StackError
 from tests.support.gateway import Gateway
 from tests.support.service import Service, run_to_end
@@ -76,6 +80,14 @@ def vhost(stack: Stack) -> Iterator[str]:
     stack.rabbitmq.add_vhost(name)
     yield name
     stack.rabbitmq.delete_vhost(name)
+
+
+@pytest.fixture
+async def place(stack: Stack, vhost: str, empty_database: str) -> AsyncIterator[Place]:
+    """A virtual host and a schema on servers that are there."""
+    urls = stack.rabbitmq.url(vhost), stack.postgres.dsn(empty_database)
+    async with given_place(*urls, "quorum", Screen(Console(quiet=True))) as place:
+        yield place
 
 
 @pytest.fixture

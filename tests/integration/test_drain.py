@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ from bench.stack import Stack
 from tests.integration.conftest import ROOT
 
 EVENTS = 2000
-
-
-@pytest.fixture
-async def place(stack: Stack, vhost: str, empty_database: str) -> AsyncIterator[Place]:
-    """A virtual host and a schema on servers that are there."""
-    urls = stack.rabbitmq.url(vhost), stack.postgres.dsn(empty_database)
-    async with given_place(*urls, "quorum", Screen(Console(quiet=True))) as place:
-        yield place
 
 
 async def drained(place: Place, kind: Kind, **options: Any) -> Measurement:
