@@ -2,6 +2,7 @@
 
 import typer
 
+from bench.compare.command import compare_command
 from bench.drain import drain_command
 from bench.load import load_command
 from bench.peers.command import peers_command
@@ -15,6 +16,7 @@ app = typer.Typer(
 app.command("drain")(drain_command)
 app.command("load")(load_command)
 app.command("peers")(peers_command)
+app.command("compare")(compare_command)
 
 
 if __name__ == "__main__":
