@@ -6,6 +6,7 @@ from bench.compare.command import compare_command
 from bench.drain import drain_command
 from bench.load import load_command
 from bench.peers.command import peers_command
+from bench.tune.command import tune_command
 
 app = typer.Typer(
     add_completion=False,
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command("drain")(drain_command)
 app.command("load")(load_command)
 app.command("peers")(peers_command)
+app.command("tune")(tune_command)
 app.command("compare")(compare_command)
 
 

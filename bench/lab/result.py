@@ -117,7 +117,12 @@ class Result:
     def write(self, path: Path) -> None:
         """Write JSON there, and the measurements as CSV beside it. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
+        path.write_text(json.dumps(self.to_json(), indent=2, default=str) + "\n")
+        write_csv(path.with_suffix(".csv"), self.measurements)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is written."""
+        return {
             "command": self.command,
             "void": self.is_void,
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,8 +132,6 @@ class Result:
             "summary": self.summary(),
             "measurements": [measurement.to_json() for measurement in self.measurements],
         }
-        path.write_text(json.dumps(content, indent=2, default=str) + "\n")
-        write_csv(path.with_suffix(".csv"), self.measurements)
 
     def summary(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return the median and the spread of each figure, by contestant."""

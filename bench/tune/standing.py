@@ -1,0 +1,81 @@
+"""What is known of a cell once it has been drained with. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, NamedTuple, Self
+
+from bench.lab.result import Measurement
+from bench.tune.cell import Cell
+
+LATENCY: Final = (
+    "p99 is derived, not measured: the flush interval, which an event waits for its batch at "
+    "most, and the 99th percentile of the commits of a full drain. It holds while workers keep up."
+)
+
+
+class Spread(NamedTuple):
+    """Several runs."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return that of at least one value."""
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A cell's figures, from those of its runs that had the most events.
+
+    Attributes:
+        cell: what it was drained with.
+        runs: how many of them there are.
+        events: in each.
+        rate: events per second.
+        commit_p99_ms: of the transactions of a run; the median of the runs.
+        cpu_us: of workers, an event; the median of the runs, None if not measured.
+        is_void: whether in any run, of however many events, one was not accounted for.
+    """
+
+    cell: Cell
+    runs: int
+    events: int
+    rate: Spread
+    commit_p99_ms: float
+    cpu_us: float | None = None
+    is_void: bool = False
+
+    @property
+    def p99_ms(self) -> float:
+        """Publish to commit, at most, of 99 % of the events while workers keep up: derived.
+
+        An event waits for its batch no longer than the flush interval, and then for its commit.
+        """
+        return self.cell.flush_ms + self.commit_p99_ms
+
+
+def standings(measurements: Iterable[Measurement]) -> list[Standing]:
+    """Return where every cell stands, in the order in which they were first measured."""
+    by_cell: dict[Cell, list[Measurement]] = {}
+    for measurement in measurements:
+        by_cell.setdefault(Cell.of(measurement.settings), []).append(measurement)
+    return [_standing(cell, runs) for cell, runs in by_cell.items()]
+
+
+def _standing(cell: Cell, runs: Sequence[Measurement]) -> Standing:
+    events = max(run.events for run in runs)
+    largest = [run for run in runs if run.events == events]
+    cpu = [run.cpu_us["workers"] for run in largest if "workers" in run.cpu_us]
+    return Standing(
+        cell,
+        runs=len(largest),
+        events=events,
+        rate=Spread.of([run.rate or 0.0 for run in largest]),
+        commit_p99_ms=median(run.commit_ms.get("p99", 0.0) for run in largest),
+        cpu_us=median(cpu) if cpu else None,
+        is_void=any(run.is_void for run in runs),
+    )
