@@ -1,6 +1,7 @@
 """``python -m bench tune``: which settings to run with."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -128,7 +129,7 @@ def _milliseconds(text: str) -> float:
 
 def _say_refused(grid: Grid) -> None:
     """Say what is left out. Raises typer.BadParameter when that is all."""
-    for cell, reason in grid.refused:
-        print(f"left out: {cell}: {reason}")
+    for reason, cells in Counter(refusal.reason for refusal in grid.refused).items():
+        print(f"left out: {cells} cell{'' if cells == 1 else 's'}: {reason}")
     if not grid.admitted:
         raise typer.BadParameter("the service would refuse all of these settings")

@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.tune.cell import Refusal
 from bench.tune.standing import Standing
-from bench.tune.theme import LINE, MUTED, svg, themed
+from bench.tune.theme import ACCENT, INK, LINE, MUTED, PAGE, svg, themed
 
-_HEAT: Final = LinearSegmentedColormap.from_list("heat", ["#d5e8df", "#58b18c", "#0f5f45"])
-_DARK_TEXT: Final = "#0b2018"
-_LIGHT_TEXT: Final = "#ffffff"
 _GAP: Final = 0.03
 
 
@@ -90,6 +87,8 @@ def _draw_square(axes: Axes, x: int, y: int, rate: float | None, scale: Normaliz
         axes.text(x, y, "\N{EN DASH}", ha="center", va="center", color=MUTED)
         return
     heat = float(scale(rate))
-    axes.add_patch(Rectangle(corner, side, side, facecolor=_HEAT(heat), linewidth=0))
-    ink = _LIGHT_TEXT if heat > 0.6 else _DARK_TEXT
+    axes.add_patch(
+        Rectangle(corner, side, side, facecolor=ACCENT, alpha=0.12 + 0.88 * heat, linewidth=0)
+    )
+    ink = PAGE if heat > 0.6 else INK
     axes.text(x, y, f"{rate:,.0f}", ha="center", va="center", color=ink)

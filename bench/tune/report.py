@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,7 @@ def _content(tuning: Tuning) -> dict[str, Any]:
         "fastest": max((each.rate.high for each in standings), default=0) or 1,
         "heat_map": draw_heat_map(standings, tuning.refused),
         "scatter": draw_scatter(finalists, others, chosen, tuning.goal_ms),
+        "refused": Counter(refusal.reason for refusal in tuning.refused),
         "latency": LATENCY,
         "machine": machine(),
         "commit": commit(),

@@ -20,20 +20,21 @@ def draw_scatter(
     """Return SVG: a point for each cell, a line through the finalists that none beats, the goal."""
     best = front(finalists)
     with themed("scatter"):
-        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        figure = Figure(figsize=(9.4, 4.4), layout="constrained")
         axes = figure.subplots()
         _draw_points(axes, others, MUTED)
         _draw_points(axes, finalists, ACCENT)
         axes.plot([each.p99_ms for each in best], [each.rate.median for each in best], color=ACCENT)
         _mark(axes, chosen, knee(best))
         axes.axvline(goal_ms, color=WARN, linestyle="--")
-        axes.text(
-            goal_ms,
-            0.02,
-            f"goal {goal_ms:g} ms ",
-            color=WARN,
+        axes.annotate(
+            f"goal {goal_ms:g} ms",
+            (goal_ms, 0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(-6, 6),
+            textcoords="offset points",
             ha="right",
-            transform=axes.get_xaxis_transform(),
+            color=WARN,
         )
         axes.set(xlabel="p99 of publish to commit, derived, ms", ylabel="events/s")
         axes.set_xlim(left=0)

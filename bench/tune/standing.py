@@ -36,7 +36,8 @@ class Standing:
         runs: how many of them there are.
         events: in each.
         rate: events per second.
-        commit_p99_ms: of the transactions of a run; the median of the runs.
+        commit_p50_ms: of the transactions of a run; the median of the runs.
+        commit_p99_ms: the same of the 99th percentile.
         cpu_us: of workers, an event; the median of the runs, None if not measured.
         is_void: whether in any run, of however many events, one was not accounted for.
     """
@@ -45,6 +46,7 @@ class Standing:
     runs: int
     events: int
     rate: Spread
+    commit_p50_ms: float
     commit_p99_ms: float
     cpu_us: float | None = None
     is_void: bool = False
@@ -56,6 +58,11 @@ class Standing:
         An event waits for its batch no longer than the flush interval, and then for its commit.
         """
         return self.cell.flush_ms + self.commit_p99_ms
+
+    @property
+    def typical_ms(self) -> float:
+        """The same with a commit of median length: known after few commits already."""
+        return self.cell.flush_ms + self.commit_p50_ms
 
 
 def standings(measurements: Iterable[Measurement]) -> list[Standing]:
@@ -75,6 +82,7 @@ def _standing(cell: Cell, runs: Sequence[Measurement]) -> Standing:
         runs=len(largest),
         events=events,
         rate=Spread.of([run.rate or 0.0 for run in largest]),
+        commit_p50_ms=median(run.commit_ms.get("p50", 0.0) for run in largest),
         commit_p99_ms=median(run.commit_ms.get("p99", 0.0) for run in largest),
         cpu_us=median(cpu) if cpu else None,
         is_void=any(run.is_void for run in runs),

@@ -15,7 +15,15 @@ MUTED: Final = "#010102"
 LINE: Final = "#010103"
 ACCENT: Final = "#010104"
 WARN: Final = "#010105"
-_VARIABLES: Final = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", WARN: "warn"}
+PAGE: Final = "#010106"
+_VARIABLES: Final = {
+    INK: "ink",
+    MUTED: "muted",
+    LINE: "line",
+    ACCENT: "accent",
+    WARN: "warn",
+    PAGE: "page",
+}
 _STYLE: Final[dict[RcKeyType, Any]] = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 10.5,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -89,24 +90,24 @@ class Tuning(Result):
             style = "bold green" if found.keeps_goal else "bold yellow"
             console.print(f"\n{found.standing.cell}", style=style)
             console.print(found.reason)
-            console.print(
-                f"\nfor config/billing.toml, in place of these lines there:\n\n{self.block(found.standing)}",
-                markup=False,
-            )
+            console.print("\nfor config/billing.toml, in place of its own lines:\n")
+            console.print(self.block(found.standing), markup=False)
         console.print(f"report: {self.report}", soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table(title="Cells, finalists first", title_justify="left")
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=_TITLE, title_justify="left")
+        table.show_edge = table.pad_edge = False
         for column in _COLUMNS:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=True)
         for standing in self.standings():
             style = "red" if standing.is_void else "" if self.is_final(standing) else "dim"
             table.add_row(*_cells(standing), style=style)
         return table
 
 
+_TITLE: Final = "Cells, finalists first"
 _COLUMNS: Final = (
-    *("batch", "prefetch", "workers", "flush ms"),
+    *("batch", "prefetch", "workers", "flush"),
     *("events/s", "from..to", "p99 ms", "CPU µs", "runs"),
 )
 
@@ -119,5 +120,5 @@ def _cells(standing: Standing) -> list[str]:
         f"{rate.low:,.0f}..{rate.high:,.0f}",
         "void" if standing.is_void else f"{standing.p99_ms:.0f}",
         "" if standing.cpu_us is None else f"{standing.cpu_us:.1f}",
-        f"{standing.runs} of {standing.events:,}",
+        f"{standing.runs}",
     ]
