@@ -8,14 +8,13 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from bench.lab import command
-from bench.lab.machine import machine
+from bench.lab.machine import CORES
 from bench.lab.screen import Screen
 from bench.lab.workload import Kind, Workload
 from bench.tune.cell import Axes, Grid, admit
-from bench.tune.search import search
+from bench.tune.search import Budget, Search
 from bench.tune.tuning import Tuning
 
-_CORES: Final = machine()["cores"]
 _LATENCY: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 
 
@@ -29,10 +28,19 @@ class _Extent(NamedTuple):
     prefetch: str
     workers: str
     flush_ms: str
+    paced_seconds: float
 
 
-_FULL: Final = _Extent(20, 200_000, 1_000_000, "250,500,1000", "1000,2000", f"1,{_CORES}", "25,100")
-_QUICK: Final = _Extent(2, 40_000, 100_000, "250,500,1000", "2000", str(_CORES), "25,100")
+_FULL: Final = _Extent(
+    *(20, 200_000, 1_000_000),
+    *("250,500,1000", "1000,2000", f"1,{CORES}", "25,100"),
+    paced_seconds=15,
+)
+_QUICK: Final = _Extent(
+    *(2, 40_000, 100_000), *("250,500,1000", "2000", str(CORES), "100"), paced_seconds=0
+)
+# What can be published at a steady rate.
+_PACED: Final = (Kind.JSON, Kind.NATIVE)
 
 
 def _axis(name: str, default: str) -> Any:
@@ -50,11 +58,22 @@ def tune_command(
     ] = "250ms",
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="For all drains, about.", show_default=f"{_FULL.minutes:g}"),
+        typer.Option(min=0, help="For all of it, about.", show_default=f"{_FULL.minutes:g}"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two minutes: fewer cells, events and CDRs.")
+        bool,
+        typer.Option(
+            "--quick", help="Two minutes: fewer cells, events and CDRs, latencies are derived."
+        ),
     ] = False,
+    paced_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="For how long latencies are measured, twice with each finalist; 0 derives them.",
+            show_default=f"{_FULL.paced_seconds:g}",
+        ),
+    ] = None,
     kind: Annotated[Kind, typer.Option(help="What is drained, as in `drain`.")] = Kind.JSON,
     events: Annotated[
         int | None,
@@ -81,8 +100,10 @@ def tune_command(
 
     Combinations that the service would refuse are left out. The others drain a few events each, the
     better half twice as many, and so on; the last four share what is left of the time, in turn.
-    Those that keep the latency goal come first, the fastest of them is recommended. Its p99 is
-    derived: flush interval + 99th percentile of the commits. Writes a report as one HTML file.
+    Then events are published to each of these at a steady rate, half of what the fastest drains, to
+    measure latencies (kinds json and native; for others p99 is derived: flush interval + 99th
+    percentile of the commits). The fastest that keeps the latency goal is recommended. Writes a
+    report as one HTML file.
 
     A drain counts only if every event is found again, once, in the database. Exit codes: 0 all do;
     1 one does not, or the run failed; 2 usage.
@@ -106,9 +127,12 @@ def tune_command(
     tuning = Tuning("tune", workload=workload, queue_type=queue_type, goal_ms=goal_ms)
     tuning.refused, tuning.report = grid.refused, report
 
+    paced = extent.paced_seconds if paced_seconds is None else paced_seconds
+    budget = Budget(minutes or extent.minutes, repeats, paced if kind in _PACED else 0)
+
     async def story(screen: Screen) -> Tuning:
         async with where.open(screen) as place:
-            await search(place, tuning, grid.admitted, minutes or extent.minutes, repeats)
+            await Search(place, tuning, grid.admitted, budget).run()
         return tuning
 
     command.run("tune", story, output)

@@ -11,7 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench.lab.machine import commit, machine
 from bench.tune.heat_map import draw_heat_map
 from bench.tune.scatter import draw_scatter
-from bench.tune.standing import LATENCY
 
 if TYPE_CHECKING:
     from bench.tune.tuning import Tuning
@@ -46,7 +45,7 @@ def _content(tuning: Tuning) -> dict[str, Any]:
         "heat_map": draw_heat_map(standings, tuning.refused),
         "scatter": draw_scatter(finalists, others, chosen, tuning.goal_ms),
         "refused": Counter(refusal.reason for refusal in tuning.refused),
-        "latency": LATENCY,
+        "latency": tuning.latency_note(),
         "machine": machine(),
         "commit": commit(),
     }

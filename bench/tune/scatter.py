@@ -36,7 +36,7 @@ def draw_scatter(
             ha="right",
             color=WARN,
         )
-        axes.set(xlabel="p99 of publish to commit, derived, ms", ylabel="events/s")
+        axes.set(xlabel="p99 of publish to commit, ms", ylabel="events/s")
         axes.set_xlim(left=0)
         axes.margins(y=0.2)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

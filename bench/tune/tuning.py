@@ -14,8 +14,13 @@ from bench.lab.workload import Workload
 from bench.tune.cell import Cell, Refusal
 from bench.tune.recommend import Recommendation, recommend, toml
 from bench.tune.report import write_report
-from bench.tune.standing import LATENCY, Standing, standings
+from bench.tune.standing import Standing, standings
 from service.settings import QueueType
+
+_DERIVED: Final = (
+    "the flush interval, which an event waits for its batch at most, and the 99th percentile of "
+    "the commits of a full drain."
+)
 
 
 @dataclass
@@ -55,6 +60,17 @@ class Tuning(Result):
         """Return a cell as lines of config/billing.toml."""
         return toml(standing, self.workload.stream, self.queue_type)
 
+    def latency_note(self) -> str:
+        """Say what the latencies are."""
+        rate = next((each.due_rate for each in self.measurements if each.due_rate), None)
+        if rate is None:
+            return f"p99 is derived, not measured: {_DERIVED}"
+        return (
+            "p99 of finalists is measured, from when an event was due to be published to its "
+            f"commit, at {rate:,.0f} events/s, half of what the fastest drains. That of the others "
+            f"is derived: {_DERIVED}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return it as it is written."""
         found = self.recommendation()
@@ -62,12 +78,13 @@ class Tuning(Result):
             "settings": found.standing.cell._asdict(),
             "rate": found.standing.rate._asdict(),
             "p99_ms": found.standing.p99_ms,
+            "p99_is_measured": found.standing.paced_p99_ms is not None,
             "keeps_goal": found.keeps_goal,
             "reason": found.reason,
         }
         return super().to_json() | {
             "goal_ms": self.goal_ms,
-            "latency": LATENCY,
+            "latency": self.latency_note(),
             "recommendation": recommended,
             "finalists": [cell._asdict() for cell in self.finalists],
             "refused": [{**cell._asdict(), "reason": why} for cell, why in self.refused],
@@ -82,7 +99,7 @@ class Tuning(Result):
     def show(self, console: Console) -> None:
         """Print a line for each cell, what does not add up, and the recommendation."""
         console.print(self._table())
-        console.print(LATENCY, style="dim")
+        console.print(self.latency_note(), style="dim")
         show_checks(console, self.measurements)
         if (found := self.recommendation()) is None:
             console.print("nothing to recommend: no finalist is sound", style="bold red")

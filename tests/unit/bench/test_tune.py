@@ -40,7 +40,7 @@ def standing(
     """Make up a cell: ``p99`` is that of publish to commit."""
     cell = Cell(batch, prefetch, workers, flush)
     spread = Spread(rate, rate, rate)
-    return Standing(cell, 3, 1000, spread, p50, p99 - flush, 9.0, is_void)
+    return Standing(cell, 3, 1000, spread, p50, p99 - flush, is_void=is_void)
 
 
 def measured(
@@ -49,6 +49,7 @@ def measured(
     *,
     commit_p99: float = 20.0,
     events: int = 1000,
+    paced_p99: float | None = None,
     is_void: bool = False,
 ) -> Measurement:
     return Measurement(
@@ -59,6 +60,8 @@ def measured(
         rate=rate,
         cpu_us={"workers": 9.0},
         commit_ms={"p50": 10.0, "p95": 15.0, "p99": commit_p99, "max": 30.0},
+        due_rate=None if paced_p99 is None else 500.0,
+        latency_ms={} if paced_p99 is None else {"p99": paced_p99},
         checks=[Check("CDRs", compared=events, different=int(is_void))],
     )
 
@@ -163,6 +166,14 @@ def test_only_the_longest_drains_of_a_cell_count() -> None:
     assert found.p99_ms == 50 + 20
     assert found.cpu_us == 9.0
     assert not found.is_void
+
+
+def test_what_was_measured_at_a_steady_rate_is_the_latency_and_not_the_throughput() -> None:
+    cell = Cell(500, 1000, 2, 50)
+    paced = [measured(cell, 9.0, events=90_000, paced_p99=p99) for p99 in (100, 140)]
+    (found,) = standings([measured(cell, 20.0), *paced])
+    assert found.rate == Spread(20, 20, 20)
+    assert found.p99_ms == 120
 
 
 def test_a_void_run_of_any_length_voids_the_cell() -> None:
@@ -337,6 +348,15 @@ def test_the_result_has_the_recommendation(tuning: Tuning, tmp_path: Path) -> No
     assert not result["void"]
     assert len(result["finalists"]) == 3
     assert {row["batch_size"] for row in result["refused"]} == {1000}
+
+
+def test_it_is_said_what_the_latencies_are(tuning: Tuning, tmp_path: Path) -> None:
+    assert "derived, not measured" in tuning.latency_note()
+    tuning.measurements += [measured(cell, 9.0, paced_p99=33) for cell in tuning.finalists]
+    assert "finalists is measured" in tuning.latency_note()
+    tuning.write(tmp_path / "result.json")
+    recommendation = json.loads((tmp_path / "result.json").read_text())["recommendation"]
+    assert (recommendation["p99_ms"], recommendation["p99_is_measured"]) == (33, True)
 
 
 def test_a_result_in_which_everything_is_void_says_so(tuning: Tuning, tmp_path: Path) -> None:
