@@ -40,11 +40,10 @@ def recommend(finalists: Sequence[Standing], goal_ms: float) -> Recommendation |
         return Recommendation(closest, _closest(closest, goal_ms), keeps_goal=False)
     fastest = max(within, key=lambda each: each.rate.median)
     enough = fastest.rate.median * (1 - THRESHOLD)
-    chosen = min(
-        (standing for standing in within if standing.rate.median >= enough),
-        key=_preference,
-    )
-    reason = _reason(chosen, fastest, len(within), goal_ms) + _knee(chosen, sound)
+    chosen = min((each for each in within if each.rate.median >= enough), key=_preference)
+    slower = [each for each in within if each.rate.median < enough]
+    remark = _doubt(chosen, slower) or _knee(chosen, sound)
+    reason = _reason(chosen, fastest, len(within), goal_ms) + remark
     return Recommendation(chosen, reason, keeps_goal=True)
 
 
@@ -100,6 +99,16 @@ def _advantage(chosen: Standing, fastest: Standing) -> str:
     if chosen.cell.flush_ms > fastest.cell.flush_ms:
         return "fuller batches when traffic is thin"
     return "less that comes again after a crash"
+
+
+def _doubt(chosen: Standing, slower: Sequence[Standing]) -> str:
+    """Say when noise does not tell the recommended cell from those that are said to be slower."""
+    if overlapping := sum(each.rate.high >= chosen.rate.low for each in slower):
+        others = "another" if overlapping == 1 else f"{overlapping} others"
+        return (
+            f" Its runs overlap with those of {others}: measure for longer, on a quieter machine."
+        )
+    return ""
 
 
 def _knee(chosen: Standing, sound: Sequence[Standing]) -> str:

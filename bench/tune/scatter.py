@@ -70,8 +70,8 @@ def _mark(axes: Axes, chosen: Standing | None, bend: Standing | None) -> None:
         axes.annotate(
             ", ".join(found),
             point,
-            xytext=(0, 14 if standing is chosen else -22),
+            xytext=(-10, 8) if standing is chosen else (10, -16),  # beside its stroke
             textcoords="offset points",
-            ha="center",
+            ha="right" if standing is chosen else "left",
             weight="bold",
         )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -256,6 +257,13 @@ def test_nothing_void_is_recommended() -> None:
     found = recommend([standing(100, is_void=True), standing(10)], GOAL)
     assert found is not None
     assert found.standing.rate.median == 10
+
+
+def test_it_is_said_when_the_noise_tells_nothing() -> None:
+    best, other = standing(100), standing(90)
+    doubtful = replace(other, rate=Spread(90, 80, 100))
+    assert "overlap with those of another" in recommend([best, doubtful], GOAL).reason
+    assert "overlap" not in recommend([best, other], GOAL).reason
 
 
 def test_the_knee_is_told() -> None:
