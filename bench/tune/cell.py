@@ -86,8 +86,8 @@ def admit(cells: Iterable[Cell], workload: Workload, goal_ms: float, **others: A
     for cell in cells:
         size, prefetch, workers, flush_ms = cell
         try:
-            if workers > MAX_WORKERS:
-                raise ValueError(f"workers: {workers} are more than {MAX_WORKERS}")
+            if not 1 <= workers <= MAX_WORKERS:
+                raise ValueError(f"workers: {workers} is none of 1 to {MAX_WORKERS}")
             if flush_ms >= goal_ms:
                 raise ValueError(f"flush_ms: {flush_ms} is all of a latency of {goal_ms:g} ms")
             admitted[cell] = settings_of(

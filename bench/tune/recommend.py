@@ -105,9 +105,7 @@ def _doubt(chosen: Standing, slower: Sequence[Standing]) -> str:
     """Say when noise does not tell the recommended cell from those that are said to be slower."""
     if overlapping := sum(each.rate.high >= chosen.rate.low for each in slower):
         others = "another" if overlapping == 1 else f"{overlapping} others"
-        return (
-            f" Its runs overlap with those of {others}: measure for longer, on a quieter machine."
-        )
+        return f" Its runs overlap with those of {others}: measure longer, on a quieter machine."
     return ""
 
 

@@ -37,11 +37,10 @@ class Budget:
     rounds: int
     paced_seconds: float
 
-    @property
-    def drain_seconds(self) -> float:
-        """What is left for drains."""
+    def drain_seconds(self, cells: int) -> float:
+        """Return what is left for drains."""
         run = self.paced_seconds + _PACED_OVERHEAD if self.paced_seconds else 0
-        return max(0, self.minutes * 60 - FINALISTS * _PACED_ROUNDS * run)
+        return max(0, self.minutes * 60 - min(cells, FINALISTS) * _PACED_ROUNDS * run)
 
 
 class Search:
@@ -80,7 +79,7 @@ class Search:
                 self._budget = replace(self._budget, paced_seconds=0)
 
     async def _halve(self) -> None:
-        deadline = time.monotonic() + self._budget.drain_seconds
+        deadline = time.monotonic() + self._budget.drain_seconds(len(self._admitted))
         tuning = self._tuning
         steps = ladder(len(self._admitted), tuning.workload.events, self._budget.rounds)
         tuning.finalists = list(self._admitted)

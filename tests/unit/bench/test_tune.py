@@ -79,7 +79,12 @@ def test_what_the_service_would_refuse_is_not_tried() -> None:
     }
     assert {(cell.workers, cell.flush_ms) for cell in grid.admitted} == {(1, 100)}
     reasons = "\n".join(reason for _, reason in grid.refused)
-    for text in ("less than 2 x batch_size", "quorum queue", "more than 256", "latency of 250 ms"):
+    for text in (
+        "less than 2 x batch_size",
+        "quorum queue",
+        "none of 1 to 256",
+        "latency of 250 ms",
+    ):
         assert text in reasons
     assert len(grid.admitted) + len(grid.refused) == 3 * 3 * 2 * 2
 
