@@ -2,9 +2,11 @@
 
 import typer
 
+from bench.compare.command import compare_command
 from bench.drain import drain_command
 from bench.load import load_command
 from bench.peers.command import peers_command
+from bench.tune.command import tune_command
 from bench.writes.command import writes_command
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app.command("drain")(drain_command)
 app.command("load")(load_command)
 app.command("peers")(peers_command)
 app.command("writes")(writes_command)
+app.command("tune")(tune_command)
+app.command("compare")(compare_command)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ from service.settings import Bill, Dlr, Stream, variable_of
 _TOLD: Final = {"batch_size", "prefetch", "flush_ms", "queue_type", "receipt_log", "charge_mode"}
 
 
+# What the service is called among contestants; of one under several settings, the beginning.
+SERVICE: Final = "billing-service"
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A program under measurement.
@@ -177,7 +181,7 @@ def service(place: Place, workload: Workload, settings: Stream, workers: int) ->
     """Return this project's service; ``settings`` are those of the workload's queue."""
     given = settings.model_dump(exclude_unset=True)
     return Contestant(
-        name="billing-service",
+        name=SERVICE,
         command=(sys.executable, "-m", "service", "run"),
         variables={
             **place.environment,

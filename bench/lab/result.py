@@ -207,6 +207,11 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def label(figure: str) -> str:
+    """Return a figure's name as it is shown."""
+    return _LABELS.get(figure, figure)
+
+
 def _row(measurement: Measurement) -> Iterator[tuple[str, Any]]:
     yield "contestant", measurement.contestant
     yield "void", measurement.is_void
@@ -221,7 +226,7 @@ def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]], runs:
     for column in columns:
         table.add_column(column if runs > 1 else "", justify="right")
     for name, spread in figures.items():
-        table.add_row(_LABELS.get(name, name), *(f"{spread[column]:,.6g}" for column in columns))
+        table.add_row(label(name), *(f"{spread[column]:,.6g}" for column in columns))
     return table
 
 

@@ -1,0 +1,1 @@
+"""``python -m bench compare``: whether the second of two results is slower beyond the noise."""

@@ -1,0 +1,1 @@
+"""``python -m bench tune``: which settings to run with."""
