@@ -1,6 +1,7 @@
 """When each event is due, in an open model: nothing that happens moves it."""
 
 from dataclasses import dataclass
+from math import floor
 
 
 @dataclass(frozen=True)
@@ -21,4 +22,4 @@ class Schedule:
 
     def due(self, now: float) -> int:
         """Return how many events are due by then, from the first one on."""
-        return max(0, int((now - self.start) * self.rate) + 1) if now >= self.start else 0
+        return max(0, floor((now - self.start) * self.rate) + 1)

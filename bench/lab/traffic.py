@@ -86,6 +86,8 @@ def _command(traffic: Traffic, web_port: int | None, report: Path, page: Path) -
         "event-rate": traffic.rate,
         "report": report,
         "html": page,
+        # Rather than tables at the end of the log, where it says why it failed.
+        "json-file": report.with_name("locust-statistics.json"),
     }
     mode = ["--headless", "--only-summary"]
     if web_port is not None:
