@@ -8,6 +8,7 @@ from statistics import median
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -49,7 +50,7 @@ def compare_command(before: BeforeArgument, after: AfterArgument) -> None:
 def show(console: Console, pairings: Sequence[Pairing], doubts: Sequence[str]) -> None:
     """Print a table for each contestant, what is doubtful, and the verdict."""
     for pairing in pairings:
-        console.print(_table(pairing))
+        console.print(_table(pairing), "")
     for doubt in doubts:
         console.print(f"not the same: {doubt}", style="yellow", markup=False, soft_wrap=True)
     if any(change.is_blind for pairing in pairings for change in pairing.changes):
@@ -68,11 +69,12 @@ def show(console: Console, pairings: Sequence[Pairing], doubts: Sequence[str]) -
 def _table(pairing: Pairing) -> Table:
     events = json.loads(pairing.key.workload).get("events", 0)
     title = f"{pairing.key.contestant}, {events:,} events"
-    table = Table(title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    table.show_edge = table.pad_edge = False
     table.add_column("figure")
-    for column in ("A", "A: runs", "B", "B: runs", "change"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
+    for column in ("A", "B", "change", "noise"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for change in pairing.changes:
         verdict = change.verdict
         table.add_row(*_cells(change), verdict.value, style=_STYLES[verdict])
@@ -80,9 +82,10 @@ def _table(pairing: Pairing) -> Table:
 
 
 def _cells(change: Change) -> list[str]:
-    share = "" if change.share is None else f"{change.share:+.1%}"
-    return [label(change.figure), *_spread(change.before), *_spread(change.after), share]
-
-
-def _spread(values: Sequence[float]) -> tuple[str, str]:
-    return f"{median(values):,.6g}", f"{min(values):,.6g}..{max(values):,.6g} ({len(values)})"
+    return [
+        label(change.figure),
+        f"{median(change.before):,.6g}",
+        f"{median(change.after):,.6g}",
+        "" if change.share is None else f"{change.share:+.1%}",
+        "?" if change.noise is None else f"\N{PLUS-MINUS SIGN}{change.noise:.1%}",
+    ]

@@ -62,6 +62,13 @@ class Change:
         return (median(self.after) - was) / was if was else None
 
     @property
+    def noise(self) -> float | None:
+        """How far runs of one file are off its median, as a share; None where that is not known."""
+        if self.is_blind:
+            return None
+        return max(_noise(self.before), _noise(self.after))
+
+    @property
     def is_blind(self) -> bool:
         """Whether there are too few runs to know the noise."""
         return min(len(self.before), len(self.after)) < ENOUGH_RUNS
@@ -97,6 +104,11 @@ class Pairing:
         """Whether the service has got worse; what others do is for information."""
         is_ours = self.key.contestant.startswith(SERVICE)
         return is_ours and any(change.verdict is Verdict.WORSE for change in self.changes)
+
+
+def _noise(values: Sequence[float]) -> float:
+    middle = median(values)
+    return max(abs(value - middle) for value in values) / middle if middle else 0.0
 
 
 def pair(first: Recording, second: Recording) -> list[Pairing]:

@@ -90,6 +90,11 @@ def test_verdict(figure: str, before: list[float], after: list[float], verdict: 
     assert Change(figure, before, after).verdict is verdict
 
 
+def test_noise_is_how_far_runs_are_off_their_median() -> None:
+    assert Change("rate", [90, 100, 105], [200, 200, 210]).noise == pytest.approx(0.1)
+    assert Change("rate", [100, 100], [200, 200, 210]).noise is None
+
+
 def test_the_exit_code_says_whether_b_is_worse(files: Files) -> None:
     assert files.compare(result([100, 101, 102]), result([100, 102, 103])) == SAME
     assert "no worse" in files.text
