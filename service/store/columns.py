@@ -1,7 +1,7 @@
 """Columns of a batch as parameters of a statement: one text each, which the server takes apart.
 
-An array costs the client a call for every element; joining texts costs next to nothing, and the
-server no more than the array would. The statement has ``string_to_array($n, E'\\x1f', E'\\x1e')``.
+An array costs the client a call and two type checks for every element; joining texts costs it next
+to nothing. The statement has ``string_to_array($n, E'\\x1f', E'\\x1e')``.
 """
 
 from __future__ import annotations
