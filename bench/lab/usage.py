@@ -14,7 +14,7 @@ import psutil
 _LIBC: Final = ctypes.CDLL(None)
 _SAMPLE_SECONDS: Final = 0.1
 # Looking for processes costs more than looking at those that are known.
-_SEARCH_SECONDS: Final = 1.0
+_SEARCH_SECONDS: Final = 0.5
 
 Group = Callable[[], Iterable[psutil.Process]]
 

@@ -247,7 +247,7 @@ async def test_replay_carries_no_mark_but_the_origin(dead: Cemetery, gateway: Ga
 async def test_nothing_is_lost_when_replay_is_stopped_half_way(
     dead: Cemetery, gateway: Gateway, how: signal.Signals
 ) -> None:
-    count = 250
+    count = 1000  # ten rounds: it cannot be over between a look and the signal
     await dead.bury(*receipts(count))
     async with Proxy(int(dead.environment["BILLING_JASMIN_AMQP_PORT"])) as proxy:
         proxy.slow = True

@@ -26,11 +26,11 @@ from bench.lab.workload import Kind, Workload
 from bench.stack import Stack
 from tests.integration.conftest import ROOT
 
-EVENTS = 2000
+EVENTS = 10_000  # fewer would be over before the CPU they take could be sampled
 
 
 async def drained(place: Place, kind: Kind, **options: Any) -> Measurement:
-    workload = Workload(kind, EVENTS, cdrs=3000, accounts=20)
+    workload = Workload(kind, EVENTS, cdrs=12_000, accounts=20)
     settings = settings_of(workload, queue_type="quorum", flush_ms=20, **options)
     return await drain(place, workload, service(place, workload, settings, workers=2))
 
@@ -148,7 +148,7 @@ async def test_does_not_measure_in_a_virtual_host_that_is_used(
 
 def test_the_command_measures_on_servers_of_its_own(tmp_path: Path) -> None:
     output = tmp_path / "drain.json"
-    command = [sys.executable, "-m", "bench", "drain", "--events", "2000", "--cdrs", "3000"]
+    command = [sys.executable, "-m", "bench", "drain", "--events", "10000", "--cdrs", "12000"]
     command += ["--repeats", "2", "--batch-size", "200", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
