@@ -81,7 +81,7 @@ def _quickly(header: bytes) -> Properties:
     message_id = None
     if flags & _MESSAGE_ID:
         message_id = header[at + 1 : at + 1 + header[at]].decode()
-    return Properties(message_id, headers, None, headers.pop(DELIVERY_COUNT, None))
+    return Properties(message_id, headers, None, _taken_count(headers))
 
 
 def _read_table(data: bytes, at: int, end: int, into: dict[str, Any]) -> None:
@@ -121,10 +121,15 @@ def _thoroughly(header: bytes) -> Properties:
         return Properties(None, {UNREADABLE: f"{type(error).__name__}: {error}"})
     properties = content.properties
     headers: dict[str, Any] = properties.headers or {}
-    counted = headers.pop(DELIVERY_COUNT, None)
     return Properties(
         message_id=properties.message_id,
         headers=headers,
         timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
-        delivery_count=counted if isinstance(counted, int) else None,
+        delivery_count=_taken_count(headers),
     )
+
+
+def _taken_count(headers: dict[str, Any]) -> int | None:
+    """Take the queue's count out of the headers; a publisher may have written one that is none."""
+    counted = headers.pop(DELIVERY_COUNT, None)
+    return counted if isinstance(counted, int) else None

@@ -63,6 +63,7 @@ class _Tap:
         if kind == _METHOD:
             if not data.startswith(_DELIVER, at):
                 self.tag = 0
+                self.body = []
                 return False
             at += 5 + data[at + 4]  # behind the consumer tag
             self.tag, self.redelivered = _tag(data, at)

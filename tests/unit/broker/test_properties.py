@@ -94,6 +94,11 @@ def test_the_queues_count_is_no_header_of_the_message(value):
     assert decoded == properties.Properties(None, {}, None, value)
 
 
+def test_a_count_that_the_queue_did_not_write_is_none():
+    decoded = properties.decode(marshalled(headers={"x-delivery-count": "many"}))
+    assert decoded == properties.Properties(None, {})
+
+
 def test_headers_of_one_message_are_not_those_of_the_next():
     header = marshalled(headers={"a": "1"})
     properties.decode(header).headers["b"] = "2"

@@ -116,6 +116,13 @@ async def test_a_delivery_that_is_cut_short_by_a_close_is_none(wire):
     assert wire.passed == closed
 
 
+async def test_nothing_of_a_delivery_that_was_cut_short_is_left(wire):
+    *begun, _ = split(frames_of(sent(1, b"old" * 10), 7, largest=20))
+    closed = frame.marshal(commands.Channel.Close(320, "gone", 0, 0), 7)
+    wire.feed(b"".join(begun) + closed + frames_of(sent(2, b"new" * 10), 7, largest=20))
+    assert wire.kept == [sent(2, b"new" * 10)]
+
+
 async def test_a_close_of_the_connection_passes_behind_what_was_delivered(wire):
     wire.feed(frames_of(sent(1), 7) + CLOSE)
     assert wire.kept == [sent(1)]
