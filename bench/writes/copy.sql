@@ -1,11 +1,10 @@
--- Where COPY puts a batch, under the name that the rest of settle_dlrs.sql knows it by.
+-- Where COPY puts a batch, under the name that settle_dlrs.sql knows it by.
 CREATE TEMPORARY TABLE dlr (
     message_id  text,
     status      text,
     status_rank smallint,
-    delivery_at timestamptz,
+    delivery_at bigint,
     error_code  text,
     dlr_payload jsonb,
-    smpp_msgid  text,
-    ord         bigint
+    smpp_msgid  text
 ) ON COMMIT DELETE ROWS

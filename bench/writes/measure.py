@@ -50,8 +50,8 @@ class Task(NamedTuple):
         """Return the receipts as the service decodes them, batch by batch."""
         settings = Dlr()
         decode = DlrDecoder(ZoneInfo(settings.timezone), settings.max_body_bytes)
-        messages = (Message("", DLR.queue, None, {}, p.body) for p in publications(self.workload))
-        receipts = [event for event in map(decode, messages) if isinstance(event, Receipt)]
+        messages = [Message("", DLR.queue, None, {}, p.body) for p in publications(self.workload)]
+        receipts = [event for event in decode(messages) if isinstance(event, Receipt)]
         starts = range(0, len(receipts), self.batch_size)
         batches = [receipts[start : start + self.batch_size] for start in starts]
         if self.order == "random":
@@ -99,7 +99,8 @@ async def explain(place: Place, task: Task) -> str:
     batch = task.batches()[0]
     explained = f"EXPLAIN (ANALYZE, BUFFERS, WAL) {statement('settle_dlrs')}"
     async with _connection(place) as connection:
-        plan = await connection.fetch(explained, *parameters(message_ids(batch), batch))
+        columns = parameters(message_ids(batch), batch)
+        plan = await connection.fetch(explained, *columns, len(batch))
     return "\n".join(line for (line,) in plan)
 
 

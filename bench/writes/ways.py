@@ -32,10 +32,9 @@ def message_ids(receipts: Sequence[Receipt]) -> list[str]:
 
 
 def copy_text(columns: Sequence[str]) -> bytes:
-    """Return columns, as store/columns.py joins them, as rows for COPY, each with its number."""
+    """Return columns, as store/columns.py joins them, as rows for COPY."""
     values = [_escaped(column).split(SEPARATOR) for column in columns]
-    numbers = map(str, range(1, len(values[0]) + 1))
-    return "\n".join(map(SEPARATOR.join, zip(*values, numbers, strict=True))).encode()
+    return "\n".join(map(SEPARATOR.join, zip(*values, strict=True))).encode()
 
 
 def _escaped(text: str) -> str:
@@ -46,34 +45,36 @@ def _sql(name: str) -> str:
     return (Path(__file__).parent / f"{name}.sql").read_text()
 
 
-# Without the part that takes the batch in, the service's statement is that of all ways.
-_, _MOVE = statement("settle_dlrs").split("\nmoved AS (")
-_MOVE_ARRAYS: Final = f"{_sql('arrays')}moved AS ({_MOVE}"
-_MOVE_COPIED: Final = f"WITH moved AS ({_MOVE}"
+# But for where it takes the batch from, the service's statement is that of all ways.
+_SETTLE: Final = statement("settle_dlrs")
+_BATCH: Final = _SETTLE[_SETTLE.index("unnest(") : _SETTLE.index("    WHERE c.message_id")]
+_SETTLE_ARRAYS: Final = _SETTLE.replace(_BATCH, _sql("arrays"))
+_SETTLE_COPIED: Final = _SETTLE.replace(_BATCH, "dlr\n").replace("$8", "$1")
 
 
 async def _write_texts(connection: asyncpg.Connection, receipts: Sequence[Receipt]) -> None:
     columns = parameters(message_ids(receipts), receipts)
-    await connection.fetch(statement("settle_dlrs"), *columns)
+    await connection.fetch(_SETTLE, *columns, len(receipts))
 
 
 async def _write_arrays(connection: asyncpg.Connection, receipts: Sequence[Receipt]) -> None:
     await connection.fetch(
-        _MOVE_ARRAYS,
+        _SETTLE_ARRAYS,
         message_ids(receipts),
         [receipt.status.cdr_status for receipt in receipts],
         [receipt.status.rank for receipt in receipts],
-        [receipt.done_at for receipt in receipts],
+        [receipt.done_at and int(receipt.done_at.timestamp()) for receipt in receipts],
         [receipt.error_code for receipt in receipts],
         [receipt.details for receipt in receipts],
         [receipt.smpp_msgid for receipt in receipts],
+        len(receipts),
     )
 
 
 async def _write_copy(connection: asyncpg.Connection, receipts: Sequence[Receipt]) -> None:
     text = copy_text(parameters(message_ids(receipts), receipts))
     await connection.copy_to_table("dlr", source=_once(text), delimiter=SEPARATOR, null=NULL)
-    await connection.fetch(_MOVE_COPIED)
+    await connection.fetch(_SETTLE_COPIED, len(receipts))
 
 
 async def _once(text: bytes) -> AsyncIterator[bytes]:

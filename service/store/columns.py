@@ -25,9 +25,7 @@ def column(values: Sequence[str | None]) -> str:
         NotStorable: one of them is at fault, and has to be found.
     """
     text = SEPARATOR.join([value or NULL for value in values])
-    nulls = text.count(NULL)
-    if text.count(SEPARATOR) != len(values) - 1 or (
-        nulls and nulls != sum(not value for value in values)
-    ):
+    nulls = 0 if all(values) else sum(not value for value in values)
+    if text.count(SEPARATOR) != len(values) - 1 or text.count(NULL) != nulls:
         raise NotStorable("a value contains U+001E or U+001F, which separate values")
     return text

@@ -97,10 +97,10 @@ class DlrWriter:
                 event.error_code,
                 event.done_at,
                 event.details,
-                delivery.redelivered,
+                arrival.delivery.redelivered,
             )
-            for delivery, event in arrivals
-            if isinstance(event, Receipt)
+            for arrival in arrivals
+            if isinstance(event := arrival.event, Receipt)
         ]
         if rows:
             await connection.copy_records_to_table(
@@ -177,13 +177,21 @@ class DlrWriter:
             return [Outcome.PARKED] * len(events), []
         ordered = sorted(best)  # all workers lock rows in the same order
         columns = parameters(ordered, [events[best[key]] for key in ordered])
-        told = await connection.fetch(statement("settle_dlrs"), *columns)
-        still = {ordered[ord_ - 1]: rank for ord_, rank, moved in told if not moved}
-        if len(best) == len(events) and not still:
+        [(moved, refunded)] = await connection.fetch(
+            statement("settle_dlrs"), *columns, len(ordered)
+        )
+        still: dict[str, int] = {}
+        if moved is not None:
+            left = list(best.keys() - moved)
+            still = dict.fromkeys(left, 0)
+            for message_id, rank in await connection.fetch(statement("find_ranks"), left):
+                still[message_id] = rank
+        if not still and len(best) == len(events):
             outcomes = [Outcome.APPLIED] * len(events)
         else:
             outcomes = _outcomes(events, message_ids, best, still)
-        return outcomes, [ordered[o - 1] for o, rank, moved in told if moved and rank == DELIVERED]
+        delivered = [key for key in refunded or () if events[best[key]].status.rank == DELIVERED]
+        return outcomes, delivered
 
     def _may_cost(self, event: DlrEvent) -> bool:
         """Whether a refund may follow from an event of a costly rank."""
@@ -195,38 +203,45 @@ class DlrWriter:
 
 def _best(events: Sequence[DlrEvent], message_ids: Sequence[str | None]) -> dict[str, int]:
     """Return for each message the index of its best event; of several the first."""
-    best: dict[str, int] = {}
-    for index, message_id in enumerate(message_ids):
-        if message_id is not None:
-            other = best.setdefault(message_id, index)
-            if other != index and events[index].status.rank > events[other].status.rank:
-                best[message_id] = index
+    known = [(id_, index) for index, id_ in enumerate(message_ids) if id_ is not None]
+    best = dict(known)
+    if len(best) == len(known):
+        return best
+    best = dict(reversed(known))  # the first of each
+    for message_id, index in known:
+        if events[index].status.rank > events[best[message_id]].status.rank:
+            best[message_id] = index
     return best
 
 
 def parameters(message_ids: Sequence[str], events: Sequence[DlrEvent]) -> tuple[str, ...]:
-    """Return the parameters of settle_dlrs.sql."""
+    """Return the columns of settle_dlrs.sql."""
+    statuses = [event.status for event in events]
     return (
         column(message_ids),
-        column([event.status.cdr_status for event in events]),
-        column([_digit(event.status.rank) for event in events]),
-        column([None if event.done_at is None else _timestamp(event.done_at) for event in events]),
+        column([status.cdr_status for status in statuses]),
+        column([_DIGITS[status.rank] for status in statuses]),
+        column([None if event.done_at is None else _seconds(event.done_at) for event in events]),
         column([event.error_code for event in events]),
         column([event.details for event in events]),
         column([event.smpp_msgid for event in events]),
     )
 
 
-_digit = lru_cache(maxsize=8)(str)
-# The receipts of one moment say the same time.
-_timestamp = lru_cache(maxsize=8192)(str)
+_DIGITS = [str(rank) for rank in range(DELIVERED + 1)]
+
+
+@lru_cache(maxsize=8192)  # the receipts of one moment say the same time
+def _seconds(moment: datetime) -> str:
+    """Return POSIX seconds; no date of a receipt is more exact."""
+    return str(int(moment.timestamp()))
 
 
 def _outcomes(
     events: Sequence[DlrEvent],
     message_ids: Sequence[str | None],
     best: Mapping[str, int],
-    still: Mapping[str, int | None],
+    still: Mapping[str, int],
 ) -> list[Outcome]:
     """Say what became of each event.
 
@@ -234,16 +249,17 @@ def _outcomes(
         events: in the order in which they came.
         message_ids: of each its message, None where it is not known.
         best: for each message the index of its best event.
-        still: rank of the CDRs that the best event did not move, None where there is no CDR.
+        still: rank of the CDRs that the best event did not move, 0 where there is none.
     """
     outcomes = [Outcome.PARKED] * len(events)
     for index, message_id in enumerate(message_ids):
         if message_id is None:
             continue
         winner = best[message_id]
-        rank = still.get(message_id, events[winner].status.rank)
-        if rank is None:
-            continue  # no CDR yet
+        best_rank = events[winner].status.rank
+        rank = still.get(message_id, best_rank)
+        if rank < best_rank:
+            continue  # there was no CDR when it was looked for; it may have come since
         if index == winner and message_id not in still:
             outcomes[index] = Outcome.APPLIED
         else:

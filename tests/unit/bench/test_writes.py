@@ -16,9 +16,9 @@ from bench.writes.ways import copy_text
 from service.store.columns import column
 
 
-def test_columns_become_numbered_rows_that_copy_reads_as_they_are() -> None:
+def test_columns_become_rows_that_copy_reads_as_they_are() -> None:
     columns = column(["a", "b"]), column([None, "x\ty"]), column(["c:\\new\r\n", "\\N"])
-    assert copy_text(columns) == b"a\x1f\x1e\x1fc:\\\\new\\r\\n\x1f1\nb\x1fx\ty\x1f\\\\N\x1f2"
+    assert copy_text(columns) == b"a\x1f\x1e\x1fc:\\\\new\\r\\n\nb\x1fx\ty\x1f\\\\N"
 
 
 def test_rows_of_a_batch_are_in_the_order_that_is_asked_for() -> None:
