@@ -27,22 +27,35 @@ ALIVE_SECONDS: Final = 1.0
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _KINDS: Final = frozenset({_METHOD, _HEADER, _BODY, _HEARTBEAT})
 _END: Final = 0xCE
+_PAYLOAD: Final = 7  # offset of a frame's payload
 _OVERHEAD: Final = 8  # of a frame: 7 octets before the payload, one after it
 _DELIVER: Final = bytes.fromhex("003c003c")  # class basic, method deliver
 _HEARTBEAT_FRAME: Final = bytes([_HEARTBEAT, 0, 0, 0, 0, 0, 0, _END])
 
+_BODY_SIZE: Final = 4  # offset of the body's size in a content header
+_PROPERTIES: Final = 12  # offset of its property flags
+
 _frame = struct.Struct(">BHI").unpack_from
 _tag = struct.Struct(">Q?").unpack_from
 _size = struct.Struct(">Q").unpack_from
+# From the end octet of one frame on, which with type and channel of the next makes one number:
+# into a content header, and to the payload of a body.
+_on_to_header = struct.Struct(">II4xQ").unpack_from
+_on_to_body = struct.Struct(">II").unpack_from
 
 
 class _Tap:
     """A channel whose deliveries are kept, and the one that is coming in."""
 
-    __slots__ = ("body", "complete", "header", "left", "redelivered", "route", "sink", "tag")
+    __slots__ = (
+        *("body", "complete", "header", "left", "redelivered", "route", "sink", "tag"),
+        *("to_body", "to_header"),
+    )
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, channel: int, sink: Sink) -> None:
         self.sink = sink
+        self.to_header = _END << 24 | _HEADER << 16 | channel
+        self.to_body = _END << 24 | _BODY << 16 | channel
         self.complete: list[Delivery] = []
         self.tag = 0  # of the delivery that is coming in; 0 when there is none
         self.redelivered = False
@@ -51,33 +64,73 @@ class _Tap:
         self.body: list[bytes] = []
         self.left = 0
 
-    def takes(self, kind: int, data: bytes, at: int, stop: int) -> bool:
-        """Take a frame if it is of a delivery.
+    def take(self, kind: int, data: bytes, at: int, stop: int) -> int:
+        """Take a frame if it is of a delivery, or the whole delivery if it is all there.
 
         Args:
             kind: its type.
             data: what it is in.
             at: where its payload begins.
             stop: where its payload ends.
+
+        Returns:
+            Where what was taken ends; 0 if nothing was.
         """
         if kind == _METHOD:
             if not data.startswith(_DELIVER, at):
                 self.tag = 0
                 self.body = []
-                return False
+                return 0
             at += 5 + data[at + 4]  # behind the consumer tag
-            self.tag, self.redelivered = _tag(data, at)
-            self.route = data[at + 9 : stop]
-            return True
+            tag, redelivered = _tag(data, at)
+            return self._take_whole(tag, redelivered, data, at + 9, stop)
         if not self.tag:
-            return False  # of a message that was asked for, or returned
+            return 0  # of a message that was asked for, or returned
         if kind == _HEADER:
-            (self.left,) = _size(data, at + 4)
-            self.header = data[at + 12 : stop]
+            (self.left,) = _size(data, at + _BODY_SIZE)
+            self.header = data[at + _PROPERTIES : stop]
             if not self.left:
                 self._finish(b"")
-            return True
-        body = data[at:stop]
+        else:
+            self._take_body(data[at:stop])
+        return stop + 1
+
+    def _take_whole(self, tag: int, redelivered: bool, data: bytes, at: int, stop: int) -> int:
+        """Take header and body too where both follow, as they nearly always do.
+
+        Args:
+            tag: of the delivery.
+            redelivered: likewise.
+            data: what it is in.
+            at: where its exchange and routing key begin.
+            stop: where its method ends.
+
+        Returns:
+            Where what was taken ends.
+        """
+        length = len(data)
+        if length - stop >= _OVERHEAD + _PROPERTIES:
+            mark, size, body_size = _on_to_header(data, stop)
+            header_stop = stop + _OVERHEAD + size
+            if mark == self.to_header and length - header_stop >= _OVERHEAD:
+                mark, size = _on_to_body(data, header_stop)
+                body_at = header_stop + _OVERHEAD
+                body_stop: int = body_at + size
+                if (
+                    mark == self.to_body
+                    and size == body_size
+                    and body_stop < length
+                    and data[body_stop] == _END
+                ):
+                    header = data[stop + _OVERHEAD + _PROPERTIES : header_stop]
+                    self.complete.append(
+                        Delivery(tag, redelivered, data[at:stop], header, data[body_at:body_stop])
+                    )
+                    return body_stop + 1
+        self.tag, self.redelivered, self.route = tag, redelivered, data[at:stop]
+        return stop + 1
+
+    def _take_body(self, body: bytes) -> None:
         self.left -= len(body)
         if self.left > 0:
             self.body.append(body)
@@ -86,7 +139,6 @@ class _Tap:
             self.body = []
         else:
             self._finish(body)
-        return True
 
     def _finish(self, body: bytes) -> None:
         self.complete.append(Delivery(self.tag, self.redelivered, self.route, self.header, body))
@@ -109,7 +161,7 @@ class DeliveryReader(asyncio.StreamReader):
 
         To be called before the channel consumes.
         """
-        self._taps[channel] = _Tap(sink)
+        self._taps[channel] = _Tap(channel, sink)
 
     def untap(self, channel: int) -> None:
         """Leave a channel to the library again; once it has ended its number goes to another."""
@@ -157,10 +209,10 @@ class DeliveryReader(asyncio.StreamReader):
             if stop > length:
                 break
             tap = taps.get(channel)
-            if tap is not None and tap.takes(kind, data, at + 7, stop - 1):
+            if tap is not None and (taken := tap.take(kind, data, at + _PAYLOAD, stop - 1)):
                 if unpassed < at:
                     passed.append(data[unpassed:at])
-                unpassed = stop
+                stop = unpassed = taken
             at = stop
         self._rest = data[at:]
         if unpassed < at:
