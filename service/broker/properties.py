@@ -7,6 +7,8 @@ tables), with the value types as RabbitMQ writes them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -25,13 +27,20 @@ _LONG_STRING: Final = ord("S")
 _LONG_LONG_INT: Final = ord("l")
 # Class and weight of a content header, and room for a size: pamqp wants the whole frame.
 _FRAME_START: Final = bytes(12)
+# Where the header table begins, behind flags and its length.
+_TABLE: Final = 6
+# Of a header before its text, but for the name: lengths of both, and the type.
+_BEFORE_TEXT: Final = 6
 # Publishers without headers or ids send the same few octets every time.
 _SHORT: Final = 16
 _MOST_SHORT: Final = 256
 
+_MOST_LAYOUTS: Final = 1024
+
 _length = struct.Struct(">I").unpack_from
 _short: dict[bytes, Properties] = {}
 _names: dict[bytes, str] = {}
+_layouts: dict[int, _Layout] = {}
 
 
 class Properties(msgspec.Struct, gc=False):
@@ -54,17 +63,70 @@ class _Unusual(Exception):
     """It takes the thorough way."""
 
 
+class _Layout:
+    """Where the texts are in a header; those of one kind of message often differ in them alone.
+
+    Args:
+        header: one whose headers are texts.
+        spans: where each text is, in their order: headers, then the message id.
+        names: of the headers.
+    """
+
+    def __init__(self, header: bytes, spans: Sequence[slice], names: list[str]) -> None:
+        mask = bytearray(b"\xff" * len(header))
+        for span in spans:
+            mask[span] = bytes(span.stop - span.start)
+        self._mask = int.from_bytes(mask)
+        self._fixed = int.from_bytes(header) & self._mask
+        self._texts = itemgetter(*spans)
+        self._names = names
+
+    def read(self, header: bytes) -> Properties | None:
+        """Decode a header of the same length; None where more than its texts is different."""
+        if int.from_bytes(header) & self._mask != self._fixed or not header[_TABLE:].isascii():
+            return None
+        texts = self._texts(header.decode("latin-1"))  # an octet is a character, as in ASCII
+        message_id = texts[-1] if len(texts) > len(self._names) else None
+        return Properties(message_id, dict(zip(self._names, texts, strict=False)))
+
+
 def decode(header: bytes) -> Properties:
     """Decode property flags and list; what cannot be read becomes a header that says so."""
     if found := _short.get(header):
         return found
+    layout = _layouts.get(len(header))
     try:
+        if layout and (found := layout.read(header)):
+            return found
         decoded = _quickly(header)
     except (_Unusual, IndexError, UnicodeDecodeError, struct.error):
-        decoded = _thoroughly(header)
-    if len(header) <= _SHORT and not decoded.headers and len(_short) < _MOST_SHORT:
+        return _thoroughly(header)
+    if not decoded.headers and len(header) <= _SHORT and len(_short) < _MOST_SHORT:
         _short[header] = decoded
+    if decoded.headers and not layout and len(_layouts) < _MOST_LAYOUTS:
+        _learn(header, decoded)
     return decoded
+
+
+def _learn(header: bytes, decoded: Properties) -> None:
+    """Remember the layout of a header whose values are all texts."""
+    spans = []
+    at = _TABLE
+    for name, value in decoded.headers.items():
+        if not isinstance(value, str):
+            return
+        at += len(name.encode()) + _BEFORE_TEXT
+        spans.append(slice(at, at := at + len(value.encode())))
+    if at != _TABLE + _length(header, 2)[0]:
+        return  # a name came twice, or the queue's count was taken out
+    if decoded.message_id is not None:
+        at += (header[0] << 8 & _OCTETS).bit_count() + 1
+        spans.append(slice(at, len(header)))
+        if header[at - 1] != len(header) - at:
+            return
+    # One span alone would not come as a tuple.
+    if len(spans) > 1:
+        _layouts[len(header)] = _Layout(header, spans, list(decoded.headers))
 
 
 def _quickly(header: bytes) -> Properties:
@@ -75,8 +137,8 @@ def _quickly(header: bytes) -> Properties:
     at = 2
     headers: dict[str, Any] = {}
     if flags & _HEADERS:
-        at = 6 + _length(header, 2)[0]
-        _read_table(header, 6, at, headers)
+        at = _TABLE + _length(header, 2)[0]
+        _read_table(header, _TABLE, at, headers)
     at += (flags & _OCTETS).bit_count()
     message_id = None
     if flags & _MESSAGE_ID:

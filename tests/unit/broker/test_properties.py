@@ -144,6 +144,47 @@ def test_both_ways_agree(headers, message_id, mode):
     assert properties.decode(header) == properties._thoroughly(header)
 
 
+TEXTS = st.text(st.characters(codec="ascii"), max_size=4)
+
+
+@given(
+    names=st.lists(st.text(max_size=4), max_size=4, unique=True),
+    messages=st.lists(
+        st.tuples(
+            st.tuples(*[TEXTS | st.text(max_size=2)] * 4),
+            st.none() | TEXTS.filter(bool),
+            st.sampled_from([None, 1, 2]),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+)
+def test_what_was_learned_of_one_message_is_right_for_the_next(names, messages):
+    for values, message_id, mode in messages:
+        headers = dict(zip(names, values, strict=False))
+        header = marshalled(headers=headers, message_id=message_id, delivery_mode=mode)
+        for cut in (header, header[:-1], header + b"x"):
+            assert properties.decode(cut) == afresh(cut)
+
+
+def afresh(header):
+    """Decode without anything that was learned."""
+    layouts, properties._layouts = properties._layouts, {}
+    try:
+        return properties.decode(header)
+    finally:
+        properties._layouts = layouts
+
+
+def test_a_layout_is_learned_and_used(monkeypatch):
+    monkeypatch.setattr(properties, "_layouts", {})
+    first, second = (marshalled(headers={"a": n, "b": "x"}, message_id=n) for n in ("01", "02"))
+    properties.decode(first)
+    monkeypatch.setattr(properties, "_quickly", None)
+    decoded = properties.decode(second)
+    assert decoded == properties.Properties("02", {"a": "02", "b": "x"})
+
+
 @given(st.binary(max_size=120))
 def test_no_octets_make_it_fail(header):
     properties.decode(header)
