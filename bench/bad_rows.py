@@ -107,7 +107,8 @@ def arrival(number: int, events: int, bad: int) -> Arrival[DlrEvent]:
     delivery = Delivery(
         number, redelivered=False, route=_NOWHERE, header=_NOTHING, body=json.dumps(body).encode()
     )
-    return Arrival(delivery, DlrDecoder(ZoneInfo("UTC"), 65_536)(delivery))
+    [event] = DlrDecoder(ZoneInfo("UTC"), 65_536)([delivery])
+    return Arrival(delivery, event)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.delivery import Delivery
 from service.broker.errors import HeldTooLong
+from service.events.decode import decode_each
 from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Refused
 from service.ops import metrics
@@ -37,14 +38,14 @@ class Stream(Generic[E]):
         self,
         source: Source,
         settings: StreamSettings,
-        decode: Callable[[Content], E],
+        decode: Callable[[Sequence[Content]], list[E]],
         batches: Batches[E],
         hold_limit: float,
     ) -> None:
         self.name = batches.writer.stream
         self.source = source
         self.settings = settings
-        self.decode = decode
+        self._decode = decode
         self.writer = batches.writer
         self.report = Report(self.name)
         self._batches = batches
@@ -75,7 +76,7 @@ class Stream(Generic[E]):
     ) -> None:
         """Decode, write, dead-letter, and only then acknowledge."""
         started = time.perf_counter()
-        arrivals, refused = self._decode_all(batch.items)
+        arrivals, refused = self._sort_out(batch.items)
         decoded = time.perf_counter()
         try:
             async with asyncio.timeout(self._hold_limit) as held:
@@ -92,18 +93,32 @@ class Stream(Generic[E]):
         counts = self.report.events([arrival.event for arrival in arrivals], results)
         self.report.batch(batch, counts, decoded - started, committed - decoded)
 
-    def _decode_all(self, batch: Sequence[Delivery]) -> tuple[list[Arrival[E]], list[DeadLetter]]:
-        arrivals: list[Arrival[E]] = []
-        refused: list[DeadLetter] = []
-        for delivery in batch:
-            try:
-                arrivals.append(Arrival(delivery, self.decode(delivery)))
-            except Refused as refusal:
-                refused.append(DeadLetter(delivery.message, str(refusal)))
-            except Exception as error:  # a bug, and the same again at the next delivery
-                self.report.failed(error, requeued=False)
-                reason = f"cannot be decoded: {describe(error)}"
-                refused.append(DeadLetter(delivery.message, reason))
+    def decode(self, messages: Sequence[Content]) -> list[E | Refused]:
+        """Return for each message what it says, or why it can never be applied."""
+        return [
+            self._refusal(event) if isinstance(event, Exception) else event
+            for event in decode_each(self._decode, messages)
+        ]
+
+    def _refusal(self, error: Exception) -> Refused:
+        if isinstance(error, Refused):
+            return error
+        self.report.failed(error, requeued=False)  # a bug, and the same again at the next delivery
+        return Refused(f"cannot be decoded: {describe(error)}")
+
+    def _sort_out(self, batch: Sequence[Delivery]) -> tuple[list[Arrival[E]], list[DeadLetter]]:
+        """Decode, and part what can be applied from what never can."""
+        decoded = self.decode(batch)
+        arrivals = [
+            Arrival(delivery, event)
+            for delivery, event in zip(batch, decoded, strict=True)
+            if not isinstance(event, Refused)
+        ]
+        refused = [
+            DeadLetter(delivery.message, str(event))
+            for delivery, event in zip(batch, decoded, strict=True)
+            if isinstance(event, Refused)
+        ]
         return arrivals, refused
 
     def _judge(
@@ -120,9 +135,10 @@ class Stream(Generic[E]):
         requeued: set[int] = set()
         if not self.report.is_debugging and set(map(type, results)) <= {Outcome}:
             return requeued
-        for (delivery, event), result in zip(arrivals, results, strict=True):
+        for arrival, result in zip(arrivals, results, strict=True):
+            delivery = arrival.delivery
             if self.report.is_debugging:
-                self.report.message(event, result)
+                self.report.message(arrival.event, result)
             if isinstance(result, Outcome):
                 continue
             if isinstance(result, DATA_ERRORS):

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -137,12 +136,13 @@ class Sweeper:
         eighth = self._round % EIGHTHS
         found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
         ready, events, dead = [], [], []
-        for parked in found:
-            try:
-                events.append(stream.decode(parked.message))
+        decoded = stream.decode([parked.message for parked in found])
+        for parked, event in zip(found, decoded, strict=True):
+            if isinstance(event, Refused):  # limits were tightened since
+                dead.append((parked, str(event)))
+            else:
+                events.append(event)
                 ready.append(parked)
-            except Refused as refusal:  # limits were tightened since
-                dead.append((parked, str(refusal)))
         results = await isolating(apply, events)
         done: list[Parked] = []
         kept: list[Parked] = []
@@ -234,10 +234,9 @@ class Sweeper:
         (dlr,) = (stream for stream in self._streams if stream.name == "dlr")
         grace = self._settings.parking.part_grace
         old = await parking.claim_part_candidates(connection, grace, LIMIT)
-        guesses = []
-        for parked in old:
-            with suppress(Refused):  # limits were tightened since; it expires in time
-                guesses += _guesses(dlr.decode(parked.message))
+        # What is refused since limits were tightened expires in time.
+        events = dlr.decode([parked.message for parked in old])
+        guesses = [guess for event in events for guess in _guesses(event)]
         if guesses:
             await connection.execute(statement("link_parts"), *zip(*guesses, strict=True))
 
@@ -265,7 +264,7 @@ class Sweeper:
             self._purge_at = time.monotonic() + PURGE_SECONDS
 
 
-def _guesses(event: DlrEvent) -> list[tuple[str, str, int, str | None]]:
+def _guesses(event: DlrEvent | Refused) -> list[tuple[str, str, int, str | None]]:
     """Return the ids that the last part of a receipt's message may have."""
     if not isinstance(event, Receipt) or event.smpp_msgid is None:
         return []

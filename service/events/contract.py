@@ -6,18 +6,23 @@ through a float.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import starmap
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from service.events import fields
-from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
 from service.events.statuses import status_of
 
 T = TypeVar("T")
 NULL = msgspec.Raw(b"null")
+# Done date, error code, and all details as text.
+_Detail = tuple[str | None, str | None, str | None]
+_NO_DETAIL: _Detail = (None, None, None)
 
 
 class _Details(msgspec.Struct):
@@ -65,57 +70,68 @@ class _Bill(msgspec.Struct):
 
 _DLR = msgspec.json.Decoder(_Dlr)
 _DETAILS = msgspec.json.Decoder(_Details | None)
-_TEXTS = msgspec.json.Decoder(_Texts)
+_TEXTS = msgspec.json.Decoder(_Texts | None)
 _BILL = msgspec.json.Decoder(_Bill)
 _ANYTHING = msgspec.json.Decoder(float_hook=str)  # only looked through; no number is too large
 
 SUBMIT_SM_RESP = "submit_sm_resp"
 RECEIPTS = frozenset({"deliver_sm", "data_sm"})
+_KINDS = RECEIPTS | {SUBMIT_SM_RESP, None}
 
 
-def dlr(message: Content, zone: ZoneInfo) -> DlrEvent:
-    """Decode a body of the ``dlr.#`` contract.
+def dlrs(bodies: Sequence[bytes], zone: ZoneInfo) -> list[DlrEvent]:
+    """Decode bodies of the ``dlr.#`` contract.
 
     Raises:
-        Refused: not valid JSON, a field missing or of the wrong type, an unknown ``pdu_type``.
+        Refused: in one of them, not valid JSON, a field missing or of the wrong type, an unknown
+            ``pdu_type``.
     """
-    event = _parse(_DLR, message.body)
-    done_date, error_code, details = _details(event.dlr_details)
-    message_id = fields.identifier("message_id", event.message_id)
-    status = status_of(fields.identifier("status", event.status))
-    smpp_msgid = fields.operator_id(str(event.smpp_msgid or "")) or None
-    pdu_type = event.pdu_type
-    if pdu_type == SUBMIT_SM_RESP or (pdu_type is None and status.text.startswith("ESME_")):
-        return SubmitResult(message_id, status, smpp_msgid)
-    if pdu_type is not None and pdu_type not in RECEIPTS:
-        raise Refused(f"unknown pdu_type: {pdu_type[:40]!r}")
-    return Receipt(
-        message_id,
-        (),
-        smpp_msgid,
-        None,
-        status,
-        None if done_date is None else fields.done_date(done_date, zone),
-        error_code,
-        details,
+    parsed = _parse(_DLR, bodies)
+    kinds = [each.pdu_type for each in parsed]
+    for kind in set(kinds) - _KINDS:
+        raise Refused(f"unknown pdu_type: {kind!r:.42}")
+    events = zip(
+        kinds,
+        fields.identifiers("message_id", [each.message_id for each in parsed]),
+        map(status_of, fields.identifiers("status", [each.status for each in parsed])),
+        [fields.operator_id(str(each.smpp_msgid or "")) or None for each in parsed],
+        _details([each.dlr_details for each in parsed]),
+        strict=True,
     )
+    return [
+        SubmitResult(message_id, status, smpp_msgid)
+        if kind == SUBMIT_SM_RESP or (kind is None and status.text.startswith("ESME_"))
+        else Receipt(
+            message_id,
+            (),
+            smpp_msgid,
+            None,
+            status,
+            fields.done_date(done_date, zone),
+            error_code,
+            details,
+        )
+        for kind, message_id, status, smpp_msgid, (done_date, error_code, details) in events
+    ]
 
 
-def _details(raw: msgspec.Raw) -> tuple[str | None, str | None, str | None]:
+def _details(raws: Sequence[msgspec.Raw]) -> list[_Detail]:
     """Return the done date, the error code, and all details as text; None where there are none."""
-    if raw is NULL:
-        return None, None, None
     try:
-        texts = _TEXTS.decode(raw)
+        parsed = list(map(_TEXTS.decode, raws))
     except msgspec.MsgspecError:
-        return _other_details(raw)
-    return texts.done_date, texts.err, bytes(raw).decode()
+        return [_other_details(raw) for raw in raws]
+    return [
+        _NO_DETAIL if texts is None else (texts.done_date, texts.err, str(raw, "utf-8"))
+        for texts, raw in zip(parsed, raws, strict=True)
+    ]
 
 
-def _other_details(raw: msgspec.Raw) -> tuple[str | None, str | None, str | None]:
-    details = _parse(_DETAILS, raw)
+def _other_details(raw: msgspec.Raw) -> _Detail:
+    with _refusing():
+        details = _DETAILS.decode(raw)
     if details is None:
-        return None, None, None
+        return _NO_DETAIL
     octets = bytes(raw)
     fields.check_numbers(octets)
     done, error_code = details.done_date, details.err
@@ -126,33 +142,45 @@ def _other_details(raw: msgspec.Raw) -> tuple[str | None, str | None, str | None
     )
 
 
-def bill(message: Content) -> BillEvent:
-    """Decode a body of the ``bill_request.submit_sm_resp.#`` contract.
+def bills(bodies: Sequence[bytes]) -> list[BillEvent]:
+    """Decode bodies of the ``bill_request.submit_sm_resp.#`` contract.
 
     Raises:
-        Refused: not valid JSON, a field missing or of the wrong type, an impossible amount.
+        Refused: in one of them, not valid JSON, a field missing or of the wrong type, an
+            impossible amount.
     """
-    event = _parse(_BILL, message.body)
-    status = status_of(fields.identifier("status", event.status))
-    if not status.text.startswith("ESME_"):
-        raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
-    return BillEvent(
-        bid=fields.identifier("bid", event.bid),
-        uid=fields.identifier("user.uid", event.user.uid),
-        amount=fields.amount(_number_text(event.amounts.submit_sm_resp)),
-        message_id=fields.identifier("message_id", event.message_id),
-        connector_id=event.connector_id,
-        status=status,
+    parsed = _parse(_BILL, bodies)
+    statuses = [
+        status_of(text) for text in fields.identifiers("status", [each.status for each in parsed])
+    ]
+    for status in statuses:
+        if not status.text.startswith("ESME_"):
+            raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
+    events = zip(
+        fields.identifiers("bid", [each.bid for each in parsed]),
+        fields.identifiers("user.uid", [each.user.uid for each in parsed]),
+        [fields.amount(_number_text(each.amounts.submit_sm_resp)) for each in parsed],
+        fields.identifiers("message_id", [each.message_id for each in parsed]),
+        [each.connector_id for each in parsed],
+        statuses,
+        strict=True,
     )
+    return list(starmap(BillEvent, events))
 
 
-def _parse(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+def _parse(decoder: msgspec.json.Decoder[T], bodies: Sequence[bytes]) -> list[T]:
+    with _refusing():
+        _check_storable(bodies)
+        return list(map(decoder.decode, bodies))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say why a body cannot be parsed."""
     try:
-        if isinstance(body, bytes):
-            _storable(body)
-        return decoder.decode(body)
+        yield
     except UnicodeDecodeError as error:
-        raise Refused(f"body is not UTF-8: {error.reason} at byte {error.start}") from None
+        raise Refused(f"body is not UTF-8: {error.reason}") from None
     except RecursionError:
         raise Refused("JSON is nested too deeply") from None
     except msgspec.ValidationError as error:
@@ -161,16 +189,20 @@ def _parse(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
         raise Refused(f"not valid JSON: {error}") from None
 
 
-def _storable(body: bytes) -> None:
+def _check_storable(bodies: Sequence[bytes]) -> None:
     """Refuse what PostgreSQL cannot store, before it fails a whole batch.
 
-    Fields that no decoder looks at are passed on as they came, so the body is checked as a
-    whole; escapes are rare enough to be worth a full parse.
+    Fields that no decoder looks at are passed on as they came, so bodies are checked as a whole;
+    escapes are rare enough to be worth a full parse.
     """
-    if not body.isascii():
-        body.decode()
-    if b"\\u" in body and _has_nul(_ANYTHING.decode(body)):
-        raise Refused("a text contains a NUL character")
+    together = b"\n".join(bodies)
+    if not together.isascii():
+        together.decode()
+    if b"\\" not in together:
+        return
+    for body in bodies:
+        if b"\\u" in body and _has_nul(_ANYTHING.decode(body)):
+            raise Refused("a text contains a NUL character")
 
 
 def _has_nul(value: object) -> bool:

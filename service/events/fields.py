@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -63,6 +64,18 @@ def identifier(name: str, text: str) -> str:
     return text
 
 
+def identifiers(name: str, texts: Sequence[str]) -> Sequence[str]:
+    """Return ids of a batch.
+
+    Raises:
+        Refused: one of them is blank, or longer than an index takes.
+    """
+    if not all(texts) or any(map(str.isspace, texts)) or max(map(len, texts)) > LONGEST_ID:
+        for text in texts:
+            identifier(name, text)
+    return texts
+
+
 def operator_id(text: str) -> str:
     """Normalise an operator's message id as Jasmin does: upper case, no leading zeros.
 
@@ -99,12 +112,12 @@ def _check_number(text: str) -> None:
 
 
 @lru_cache(maxsize=8192)  # the dates of a minute's receipts are all alike
-def done_date(text: str, zone: ZoneInfo) -> datetime | None:
+def done_date(text: str | None, zone: ZoneInfo) -> datetime | None:
     """Return a receipt's done date, which carries no zone, as written in ``zone``.
 
     Zeros, ``ND`` and anything that is no date give None: a receipt counts without its date.
     """
-    text = text.strip()
+    text = text.strip() if text else ""
     for form in _DATE_FORMATS.get(len(text), ()):
         try:
             return datetime.strptime(text, form).replace(tzinfo=zone).astimezone(UTC)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import orjson
+
+# Of tables and lists in each other; Jasmin nests none, and JSON is not written that deep.
+_DEEPEST: Final = 32
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ def to_json(message: Message) -> str:
 
     Octets become ``{"$base64": …}`` unless they are the body and text, and a table within the
     headers becomes ``{"$table": …}``, so that nothing from the wire can be taken for a mark.
+    Only what is nested very deeply within a header is kept as a text of it.
     """
     return orjson.dumps(
         {
@@ -80,13 +84,15 @@ def _text_or_octets(body: bytes) -> object:
         return _marked(body)
 
 
-def _marked(value: Any) -> Any:
+def _marked(value: Any, depth: int = _DEEPEST) -> Any:
     if isinstance(value, bytes | bytearray):
         return {"$base64": b64encode(value).decode()}
+    if isinstance(value, dict | list) and not depth:
+        return str(value)
     if isinstance(value, dict):
-        return {"$table": {name: _marked(inner) for name, inner in value.items()}}
+        return {"$table": {name: _marked(inner, depth - 1) for name, inner in value.items()}}
     if isinstance(value, list):
-        return [_marked(inner) for inner in value]
+        return [_marked(inner, depth - 1) for inner in value]
     return value
 
 

@@ -6,120 +6,146 @@ The header names and the meaning of the message-id property are those of Jasmin 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import orjson
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from service.events import fields
 from service.events.contract import RECEIPTS, SUBMIT_SM_RESP
 from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
-from service.events.statuses import status_of
+from service.events.statuses import Status, status_of
 
-# Jasmin's header for each detail of the JSON contract.
-_DETAILS = {
-    "id": "dlr_id",
-    "sub": "dlr_sub",
-    "dlvrd": "dlr_dlvrd",
-    "submit_date": "dlr_sdate",
-    "done_date": "dlr_ddate",
-    "stat": "dlr_stat",
-    "err": "dlr_err",
-    "text": "dlr_text",
-}
-
-_ESCAPED_NUL = b"\\u0000"
+Text = str | UnsetType
 
 
-def dlr(message: Content, zone: ZoneInfo) -> DlrEvent:
+class _Details(msgspec.Struct):
+    """The details of a receipt as the JSON contract names them; Jasmin leaves out what it lacks."""
+
+    id: Text
+    sub: Text
+    dlvrd: Text
+    submit_date: Text
+    done_date: Text
+    stat: Text
+    err: Text
+    text: Text
+
+
+# Jasmin's headers for them, in the same order.
+_HEADERS: Final = (
+    *("dlr_id", "dlr_sub", "dlr_dlvrd", "dlr_sdate"),
+    *("dlr_ddate", "dlr_stat", "dlr_err", "dlr_text"),
+)
+_TEXTS: Final = frozenset({str, UnsetType})
+
+_to_json = msgspec.json.Encoder().encode
+
+
+def dlrs(messages: Sequence[Content], zone: ZoneInfo) -> list[DlrEvent]:
     """Decode ``dlr.submit_sm_resp`` or ``dlr.deliver_sm`` of a stock Jasmin.
 
     Raises:
-        Refused: a property, header or body is missing, empty or of the wrong type.
+        Refused: of one of them a property, header or body is missing, empty or of the wrong type.
     """
-    kind = _text(message, "type")
-    if kind == SUBMIT_SM_RESP:
-        smpp_msgid = _text(message, "smpp_msgid")
-        return SubmitResult(
-            message_id=_message_id(message),
-            status=status_of(_body(message)),
-            smpp_msgid=fields.operator_id(smpp_msgid or "") or None,
-        )
-    if kind not in RECEIPTS:
+    kinds = _column([message.headers for message in messages], "type")
+    for kind in set(kinds) - RECEIPTS - {SUBMIT_SM_RESP}:
         raise Refused(f"unknown type header: {kind!r:.60}")
-    return _receipt(message, zone)
+    told = list(zip(kinds, messages, strict=True))
+    answers = iter(_answers([message for kind, message in told if kind == SUBMIT_SM_RESP]))
+    receipts = iter(_receipts([message for kind, message in told if kind in RECEIPTS], zone))
+    return [next(answers if kind == SUBMIT_SM_RESP else receipts) for kind in kinds]
 
 
-def bill(message: Content) -> BillEvent:
+def bills(messages: Sequence[Content]) -> list[BillEvent]:
     """Decode ``bill_request.submit_sm_resp.UID`` of a stock Jasmin: published on success only.
 
     Raises:
-        Refused: the bill id, ``user-id`` or ``amount`` is missing or impossible.
+        Refused: of one of them the bill id, ``user-id`` or ``amount`` is missing or impossible.
     """
-    uid, amount = _text(message, "user-id"), _text(message, "amount")
-    return BillEvent(
-        bid=fields.identifier("the bill id", _body(message)),
-        uid=fields.identifier("header user-id", uid or ""),
-        amount=fields.amount(amount or ""),
-        message_id=None,
-        connector_id=None,
-        status=status_of("ESME_ROK"),
+    headers = [message.headers for message in messages]
+    events = zip(
+        fields.identifiers("the bill id", [_body(message.body) for message in messages]),
+        fields.identifiers("header user-id", [text or "" for text in _column(headers, "user-id")]),
+        [fields.amount(text or "") for text in _column(headers, "amount")],
+        strict=True,
     )
+    success = status_of("ESME_ROK")
+    return [BillEvent(bid, uid, amount, None, None, success) for bid, uid, amount in events]
 
 
-def _receipt(message: Content, zone: ZoneInfo) -> Receipt:
-    headers = message.headers
-    details: dict[str, str] = {}
-    for name, header in _DETAILS.items():
-        text = headers.get(header)
-        if text is None:
-            continue
-        details[name] = text if type(text) is str else _as_text(header, text)
-    as_json = orjson.dumps(details)
-    if _ESCAPED_NUL in as_json:
-        for name, text in details.items():
-            _storable(f"header {_DETAILS[name]}", text)
-    smpp_msgid = fields.operator_id(_message_id(message))
-    given = fields.operator_id(details.get("id", ""))
-    operator_ids = tuple(filter(None, {smpp_msgid: None, given: None}))
-    if not operator_ids:
-        raise Refused("the operator's message id is empty")
-    return Receipt(
-        None,
-        operator_ids,
-        operator_ids[0],
-        _text(message, "cid"),
-        status_of(_body(message)),
-        fields.done_date(details.get("done_date", ""), zone),
-        details.get("err"),
-        as_json.decode(),
+def _answers(messages: Sequence[Content]) -> list[DlrEvent]:
+    smpp_msgids = _column([message.headers for message in messages], "smpp_msgid")
+    events = zip(
+        _message_ids(messages),
+        [_status(message.body) for message in messages],
+        [fields.operator_id(text or "") or None for text in smpp_msgids],
+        strict=True,
     )
+    return [SubmitResult(*event) for event in events]
 
 
-def _message_id(message: Content) -> str:
-    if not message.message_id or not message.message_id.strip():
+def _receipts(messages: Sequence[Content], zone: ZoneInfo) -> list[DlrEvent]:
+    headers = [message.headers for message in messages]
+    details = list(map(_Details, *(_column(headers, name) for name in _HEADERS)))
+    events = zip(
+        [fields.operator_id(message_id) for message_id in _message_ids(messages)],
+        [fields.operator_id(each.id or "") for each in details],
+        _column(headers, "cid"),
+        [_status(message.body) for message in messages],
+        details,
+        map(_to_json, details),
+        strict=True,
+    )
+    return [
+        Receipt(
+            None,
+            _distinct(smpp_msgid, given),
+            smpp_msgid or given,
+            connector_id or None,
+            status,
+            fields.done_date(each.done_date or None, zone),
+            None if each.err is UNSET else each.err,
+            as_json.decode(),
+        )
+        for smpp_msgid, given, connector_id, status, each, as_json in events
+    ]
+
+
+def _distinct(smpp_msgid: str, given: str) -> tuple[str, ...]:
+    """Return the ids that may be linked: Jasmin's, and the operator's own where it differs."""
+    if smpp_msgid == given or not given:
+        if not smpp_msgid:
+            raise Refused("the operator's message id is empty")
+        return (smpp_msgid,)
+    return (smpp_msgid, given) if smpp_msgid else (given,)
+
+
+def _message_ids(messages: Sequence[Content]) -> list[str]:
+    ids = [message.message_id or "" for message in messages]
+    if not all(map(str.strip, ids)):
         raise Refused("property message-id is missing")
-    return _storable("property message-id", message.message_id)
+    _check_storable("property message-id", ids)
+    return ids
 
 
-def _body(message: Content) -> str:
-    try:
-        text = message.body.decode().strip()
-    except UnicodeDecodeError:
-        raise Refused("body is not UTF-8 text") from None
-    if not text:
-        raise Refused("body is empty")
-    return _storable("body", text)
+def _column(headers: Sequence[dict[str, Any]], name: str) -> list[Text]:
+    """Return a header of each message as text that can be stored."""
+    values = [each.get(name, UNSET) for each in headers]
+    if not _TEXTS.issuperset(map(type, values)):
+        values = [_as_text(name, value) for value in values]
+    _check_storable(f"header {name}", (value for value in values if value is not UNSET))
+    return values
 
 
-def _text(message: Content, header: str) -> str | None:
-    """Return a header as text that can be stored, or None."""
-    value = message.headers.get(header)
-    return None if value is None else _storable(f"header {header}", _as_text(header, value))
-
-
-def _as_text(header: str, value: object) -> str:
+def _as_text(header: str, value: object) -> Text:
     """Return a header's value as text. Octets that are no UTF-8 are kept as escapes."""
+    if value is None or value is UNSET:
+        return UNSET
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="backslashreplace")
     if isinstance(value, int) and not isinstance(value, bool):
@@ -129,7 +155,22 @@ def _as_text(header: str, value: object) -> str:
     return value
 
 
-def _storable(name: str, text: str) -> str:
-    if "\0" in text:
-        raise Refused(f"{name} contains a NUL character")
+@lru_cache(maxsize=1024)  # a body is a status, and nothing else
+def _status(body: bytes) -> Status:
+    return status_of(_body(body))
+
+
+def _body(body: bytes) -> str:
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        raise Refused("body is not UTF-8 text") from None
+    if not text:
+        raise Refused("body is empty")
+    _check_storable("body", [text])
     return text
+
+
+def _check_storable(name: str, texts: Iterable[str]) -> None:
+    if "\0" in "".join(texts):
+        raise Refused(f"{name} contains a NUL character")

@@ -7,6 +7,7 @@ statuses those of section 5.1.3 as Jasmin spells them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 RETRIED: Final = 1
@@ -76,14 +77,12 @@ def _table() -> dict[str, Status]:
 _TABLE: Final = _table()
 
 
+@lru_cache(maxsize=4096)  # there are a few dozen, unless somebody makes them up
 def status_of(text: str) -> Status:
     """Return what ``text`` means, in any case, tolerating truncation.
 
     Any other ``ESME_*`` is a final failure; any other text leaves the message pending.
     """
-    status = _TABLE.get(text)
-    if status is not None:
-        return status
     word = text.strip().upper()
     if word in _TABLE:
         return _TABLE[word]

@@ -45,7 +45,9 @@ class Report:
             [
                 event.status.cdr_status
                 for event, result in zip(events, results, strict=True)
-                if result is Outcome.APPLIED and not _is_native_bill(event)
+                # A native bill does not know its CDR.
+                if result is Outcome.APPLIED
+                and not (type(event) is BillEvent and event.message_id is None)
             ]
         )
         if unknown := [event.status.known for event in events].count(False):
@@ -117,8 +119,3 @@ class Report:
 def _without_quotation(reason: str) -> str:
     """Leave out what a reason quotes of a message at its end: it may be anything."""
     return _QUOTATION.sub("", reason)
-
-
-def _is_native_bill(event: DlrEvent | BillEvent) -> bool:
-    """Whether an event is of no CDR, which a native bill does not know."""
-    return isinstance(event, BillEvent) and event.message_id is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import msgspec
 
 from service.broker.delivery import Delivery
 from service.ops import metrics
@@ -23,7 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Arrival(NamedTuple, Generic[E]):
+class Arrival(msgspec.Struct, Generic[E], frozen=True, gc=False):
     """A delivery and what it says."""
 
     delivery: Delivery

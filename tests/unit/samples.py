@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from service.events.message import Message
+
+E = TypeVar("E")
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests/data/jasmin-0.10.13.jsonl"
@@ -120,3 +123,13 @@ def bill(body: bytes = b"bill-1", **headers: object) -> Message:
 
 def with_headers(message: Message, headers: dict[str, Any]) -> Message:
     return msgspec.structs.replace(message, headers=headers)
+
+
+def one_by_one(decode: Callable[[Sequence[Message]], list[E]]) -> Callable[[Message], E]:
+    """Return a decoder of single messages."""
+
+    def decode_one(message: Message) -> E:
+        [event] = decode([message])
+        return event
+
+    return decode_one

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -105,7 +106,11 @@ def delivery(tag: int, message_id: str, times_before: int = 0) -> Delivery:
     return delivery_of(message, tag, redelivered=times_before > 0, times_before=times_before)
 
 
-def decode(message: Message) -> SubmitResult:
+def decode(messages: Sequence[Message]) -> list[SubmitResult]:
+    return [decode_one(message) for message in messages]
+
+
+def decode_one(message: Message) -> SubmitResult:
     if message.message_id == "bad":
         raise Refused("body is empty")
     return SubmitResult(message.message_id, status_of("ESME_ROK"), None)

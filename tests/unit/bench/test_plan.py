@@ -24,8 +24,10 @@ def decode(item: Publication) -> DlrEvent | BillEvent:
         item.exchange, item.routing_key, item.message_id, dict(item.headers), item.body
     )
     if item.exchange == "messaging":
-        return DlrDecoder(ZoneInfo("UTC"), rubbish.LONGEST_BODY)(message)
-    return BillDecoder(rubbish.LONGEST_BODY)(message)
+        [event] = DlrDecoder(ZoneInfo("UTC"), rubbish.LONGEST_BODY)([message])
+    else:
+        [event] = BillDecoder(rubbish.LONGEST_BODY)([message])
+    return event
 
 
 def test_a_seed_makes_one_plan(plan: Plan) -> None:

@@ -25,10 +25,12 @@ def workload(kind: Kind, **changed) -> Workload:
 
 def decoded(load: Workload) -> list[DlrEvent | BillEvent]:
     decode = BillDecoder(65_536) if load.source is BILL else DlrDecoder(ZoneInfo("UTC"), 65_536)
-    return [
-        decode(Message("", load.source.queue, message_id, dict(headers), body))
-        for body, message_id, headers in publications(load)
-    ]
+    return decode(
+        [
+            Message("", load.source.queue, message_id, dict(headers), body)
+            for body, message_id, headers in publications(load)
+        ]
+    )
 
 
 @pytest.mark.parametrize("kind", Kind)

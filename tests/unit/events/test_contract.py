@@ -18,11 +18,13 @@ DEEP = 10_500  # more than any Python lets C code recurse
 
 
 def dlr(body):
-    return contract.dlr(dlr_json(body), UTC_ZONE)
+    [event] = contract.dlrs([dlr_json(body).body], UTC_ZONE)
+    return event
 
 
 def bill(body):
-    return contract.bill(bill_json(body))
+    [event] = contract.bills([bill_json(body).body])
+    return event
 
 
 def test_the_specifications_receipt_says_all():
@@ -41,7 +43,7 @@ def test_the_specifications_receipt_says_all():
 
 
 def test_a_done_date_is_in_the_configured_zone():
-    event = contract.dlr(dlr_json(), ZoneInfo("Europe/Madrid"))
+    [event] = contract.dlrs([dlr_json().body], ZoneInfo("Europe/Madrid"))
     assert event.done_at == datetime(2024, 1, 1, 11, 0, 5, tzinfo=UTC)
 
 
@@ -121,7 +123,8 @@ def test_a_bill_may_tell_of_a_failed_submission(status, meaning):
 )
 @pytest.mark.parametrize("written", ["{}", '"{}"'])
 def test_an_amount_never_passes_through_a_float(text, written):
-    amount = contract.bill(bill_json_amount(written.format(text))).amount
+    [event] = contract.bills([bill_json_amount(written.format(text)).body])
+    amount = event.amount
     assert isinstance(amount, Decimal)
     assert amount == Decimal(text)
 
@@ -137,7 +140,7 @@ def test_an_amount_never_passes_through_a_float(text, written):
 )
 def test_what_is_no_possible_amount_is_refused(written):
     with pytest.raises(Refused):
-        contract.bill(bill_json_amount(written))
+        contract.bills([bill_json_amount(written).body])
 
 
 def test_fields_that_nobody_knows_are_no_obstacle():

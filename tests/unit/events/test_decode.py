@@ -11,23 +11,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.events.decode import BillDecoder, DlrDecoder
+from service.events.decode import BillDecoder, DlrDecoder, decode_each
 from service.events.message import Message, from_json, to_json
 from service.events.records import BillEvent, Receipt, Refused, SubmitResult
 
 from ..samples import (
+    DLR,
     MAX_BODY,
     bill,
     bill_json,
     captured,
     dlr_json,
+    one_by_one,
     receipt,
     submit_result,
     with_headers,
+    without,
 )
 
-decode_dlr = DlrDecoder(ZoneInfo("UTC"), MAX_BODY)
-decode_bill = BillDecoder(MAX_BODY)
+decode_dlr = one_by_one(DlrDecoder(ZoneInfo("UTC"), MAX_BODY))
+decode_bill = one_by_one(BillDecoder(MAX_BODY))
 DLRS = captured("dlr.")
 BILLS = captured("bill_request.")
 BOTH = pytest.mark.parametrize("decode", [decode_dlr, decode_bill])
@@ -86,7 +89,7 @@ def test_json_counts_as_json_whatever_headers_and_white_space_are_around_it():
 
 
 def test_the_zone_is_the_one_that_was_given():
-    madrid = DlrDecoder(ZoneInfo("Europe/Madrid"), MAX_BODY)
+    madrid = one_by_one(DlrDecoder(ZoneInfo("Europe/Madrid"), MAX_BODY))
     winter = datetime(2024, 1, 15, 11, 0, tzinfo=UTC)
     assert madrid(receipt(dlr_ddate="2401151200")).done_at == winter
     assert madrid(dlr_json()).done_at == datetime(2024, 1, 1, 11, 0, 5, tzinfo=UTC)
@@ -126,13 +129,42 @@ def test_an_unknown_type_header_is_refused():
 
 @pytest.mark.parametrize(("length", "taken"), [(100, True), (101, False)])
 def test_the_limit_of_a_body_is_what_was_set(length, taken):
-    decode = DlrDecoder(ZoneInfo("UTC"), max_body_bytes=100)
+    decode = one_by_one(DlrDecoder(ZoneInfo("UTC"), max_body_bytes=100))
     message = submit_result(body=b"ESME_ROK".ljust(length))
     if taken:
         assert decode(message).status.text == "ESME_ROK"
     else:
         with pytest.raises(Refused, match="101 bytes is longer than 100"):
             decode(message)
+
+
+CONTRACT = [
+    dlr_json(),
+    dlr_json({"message_id": "m2", "status": "ESME_ROK", "smpp_msgid": "ff"}),
+    dlr_json(b' {"message_id":"m3","status":"UNDELIV","dlr_details":{"err":7}}\n'),
+]
+
+
+@given(st.lists(st.sampled_from([*DLRS, *CONTRACT]), max_size=12))
+def test_a_batch_says_what_its_messages_say_alone_and_in_their_order(messages):
+    assert decode_each(DlrDecoder(ZoneInfo("UTC"), MAX_BODY), messages) == [
+        decode_dlr(message) for message in messages
+    ]
+
+
+BAD = [Message("messaging", "dlr.x", "m1", {}, b"[]"), dlr_json(without(DLR, "message_id"))]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("place", range(7))
+def test_one_bad_message_costs_only_itself(bad, place):
+    messages = [*DLRS[:4], *CONTRACT[:2]]
+    messages.insert(place, bad)
+    decoded = decode_each(DlrDecoder(ZoneInfo("UTC"), MAX_BODY), messages)
+    assert [index for index, event in enumerate(decoded) if isinstance(event, Refused)] == [place]
+    assert decoded[:place] + decoded[place + 1 :] == [
+        decode_dlr(message) for message in messages if message is not bad
+    ]
 
 
 # What a hostile or broken publisher may make of a genuine message.

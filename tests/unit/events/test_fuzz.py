@@ -18,13 +18,13 @@ from service.events.decode import BillDecoder, DlrDecoder
 from service.events.message import Message, from_json, to_json
 from service.events.records import BillEvent, DlrEvent, Refused
 from tests.support.mutations import HEADER_VALUES, genuine, mutants
-from tests.unit.samples import MAX_BODY
+from tests.unit.samples import MAX_BODY, one_by_one
 
 MUTANTS = 100_000  # of each stream
 SEED = random.SystemRandom().getrandbits(32)
 DECODERS: dict[str, Callable[[Message], DlrEvent | BillEvent]] = {
-    "dlr": DlrDecoder(ZoneInfo("UTC"), MAX_BODY),
-    "bill": BillDecoder(MAX_BODY),
+    "dlr": one_by_one(DlrDecoder(ZoneInfo("UTC"), MAX_BODY)),
+    "bill": one_by_one(BillDecoder(MAX_BODY)),
 }
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from service.events.message import Message, from_json, to_json
@@ -46,6 +48,17 @@ def test_any_body_comes_back_as_it_was():
 )
 def test_headers_come_back_as_they_were(headers):
     assert copy(headed(**headers)) == headed(**headers)
+
+
+@pytest.mark.parametrize("depth", [33, 330])
+def test_what_is_nested_very_deeply_is_kept_as_text(depth):
+    value: object = {"a": 1}
+    for _ in range(depth):
+        value = [value]
+    kept = copy(headed(x=value, cid="smsc1")).headers
+    assert kept["cid"] == "smsc1"
+    assert json.dumps(kept["x"]).count("{'a': 1}") == 1
+    assert copy(copy(headed(x=value))) == copy(headed(x=value))
 
 
 def test_octets_that_are_text_come_back_as_octets():

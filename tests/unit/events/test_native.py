@@ -17,7 +17,8 @@ UTC_ZONE = ZoneInfo("UTC")
 
 
 def dlr(message):
-    return native.dlr(message, UTC_ZONE)
+    [event] = native.dlrs([message], UTC_ZONE)
+    return event
 
 
 def test_a_receipt_names_only_the_operators_id():
@@ -62,7 +63,7 @@ def test_a_data_sm_is_a_receipt_too():
 
 
 def test_a_done_date_is_in_the_configured_zone():
-    event = native.dlr(receipt(dlr_ddate="2607011200"), ZoneInfo("Europe/Madrid"))
+    [event] = native.dlrs([receipt(dlr_ddate="2607011200")], ZoneInfo("Europe/Madrid"))
     assert event.done_at == datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
 
 
@@ -107,7 +108,8 @@ def test_an_operators_id_of_zeros_is_none():
 
 
 def test_a_bill_knows_account_and_amount_but_no_message():
-    assert native.bill(bill(b"bill-1", amount="0.30000000000000004")) == BillEvent(
+    [event] = native.bills([bill(b"bill-1", amount="0.30000000000000004")])
+    assert event == BillEvent(
         bid="bill-1",
         uid="acct-1",
         amount=Decimal("0.30000000000000004"),
@@ -184,4 +186,4 @@ def test_a_dlr_that_can_never_be_applied_is_refused(message, reason):
 )
 def test_a_bill_that_can_never_be_applied_is_refused(message, reason):
     with pytest.raises(Refused, match=reason):
-        native.bill(message)
+        native.bills([message])
