@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+import msgspec
 
 from service.events.records import BillEvent
 from service.events.statuses import FAILED, RETRIED, SUBMITTED
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from service.store.pool import Connection
 
 
-class _Charge(NamedTuple):
+_FAILURES = frozenset({FAILED, RETRIED})
+
+
+class _Charge(msgspec.Struct, frozen=True, gc=False):
     """What a batch says about one charge.
 
     Attributes:
@@ -75,21 +80,20 @@ class BillWriter:
         }
         charges = _charges(ready)
         fresh = await self._record(connection, charges, accounts)
-        await self._settle(connection, [charge.answer for charge in fresh])
+        await self._settle(connection, [charge.answer for charge, _ in fresh])
         outcomes = [
             Outcome.UNCHANGED if index in ready else Outcome.PARKED for index in range(len(events))
         ]
-        for charge in fresh:
+        for charge, _ in fresh:
             outcomes[charge.at] = Outcome.APPLIED
         failures = [
             Failure(charge.answer.message_id, charge.answer.status)
-            for charge in fresh
-            if charge.answer.status.rank in {FAILED, RETRIED}
-            and charge.answer.message_id is not None
+            for charge, _ in fresh
+            if charge.answer.status.rank in _FAILURES and charge.answer.message_id is not None
         ]
         debits = [
             (charge.answer.bid, account)
-            for charge, account in fresh.items()
+            for charge, account in fresh
             if charge.confirmed and self._money.debits
         ]
         if not failures and not debits:
@@ -122,36 +126,38 @@ class BillWriter:
         if not message_ids:
             return set()
         rows = await connection.fetch(statement("lock_cdrs"), list(message_ids))
-        return {row["message_id"] for row in rows}
+        return {message_id for (message_id,) in rows}
 
     async def _record(
         self, connection: Connection, charges: Sequence[_Charge], accounts: dict[str, UUID]
-    ) -> dict[_Charge, UUID]:
+    ) -> list[tuple[_Charge, UUID]]:
         """Record the charges, in key order.
 
         Returns:
             Those that are new or have a new answer, with the account that they were recorded for.
         """
         if not charges:
-            return {}
+            return []
         answers = [charge.answer for charge in charges]
+        ids = {uid: str(account) for uid, account in accounts.items()}
+        statuses = [answer.status for answer in answers]
         recorded = await connection.fetch(
             statement("record_bills"),
             column([answer.bid for answer in answers]),
-            column([str(accounts[answer.uid]) for answer in answers]),
+            column([ids[answer.uid] for answer in answers]),
             column([answer.message_id for answer in answers]),
             column([answer.connector_id for answer in answers]),
-            column([answer.status.text for answer in answers]),
-            column([str(answer.status.rank) for answer in answers]),
+            column([status.text for status in statuses]),
+            column([str(status.rank) for status in statuses]),
             column([str(charge.amount) for charge in charges]),
             column(["t" if charge.confirmed else "f" for charge in charges]),
         )
         recorded_for = {row["bid"]: row["account_id"] for row in recorded}
-        return {
-            charge: recorded_for[charge.answer.bid]
+        return [
+            (charge, recorded_for[charge.answer.bid])
             for charge in charges
             if charge.answer.bid in recorded_for
-        }
+        ]
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
         """Finalise or fail the CDRs of charges that name their message."""
@@ -170,18 +176,25 @@ def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
     answers = defaultdict(list)
     for index, event in events.items():
         answers[event.bid].append(index)
-    charges = []
-    for bid in sorted(answers):
-        best = max(answers[bid], key=lambda index: events[index].status.rank)
-        paid = [events[i].amount for i in answers[bid] if events[i].status.rank == SUBMITTED]
-        amount = paid[0] if paid else events[best].amount
-        charges.append(_Charge(best, events[best], amount, confirmed=bool(paid)))
-    return charges
+    return [_charge(answers[bid], events) for bid in sorted(answers)]
+
+
+def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
+    """Return what the answers to one charge come to, of which there is nearly always one."""
+    best = answers[0]
+    if len(answers) > 1:
+        best = max(answers, key=lambda index: events[index].status.rank)
+    event = events[best]
+    paid = next((i for i in answers if events[i].status.rank == SUBMITTED), None)
+    amount = event.amount if paid is None else events[paid].amount
+    return _Charge(best, event, amount, confirmed=paid is not None)
 
 
 def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[str | None, ...]:
     """Return the parameters of settle_bills.sql for one message."""
-    status = max((answer.status for answer in answers), key=lambda status: status.rank)
+    status = answers[0].status
+    if len(answers) > 1:
+        status = max((answer.status for answer in answers), key=lambda status: status.rank)
     error_code = None if status.rank == SUBMITTED else status.text
     return message_id, status.cdr_status, str(status.rank), error_code
 

@@ -5,17 +5,19 @@
 -- $8 confirmed; each a text as store/columns.py joins it
 INSERT INTO billing_event AS e
     (bid, account_id, message_id, connector_id, status, status_rank, amount, confirmed)
-SELECT *
+SELECT
+    bid, account_id::uuid, message_id, connector_id, status, status_rank::smallint,
+    amount::numeric, confirmed::boolean
 FROM unnest(
     string_to_array($1, E'\x1f', E'\x1e'),
-    string_to_array($2, E'\x1f', E'\x1e')::uuid[],
+    string_to_array($2, E'\x1f', E'\x1e'),
     string_to_array($3, E'\x1f', E'\x1e'),
     string_to_array($4, E'\x1f', E'\x1e'),
     string_to_array($5, E'\x1f', E'\x1e'),
-    string_to_array($6, E'\x1f', E'\x1e')::smallint[],
-    string_to_array($7, E'\x1f', E'\x1e')::numeric[],
-    string_to_array($8, E'\x1f', E'\x1e')::boolean[]
-)
+    string_to_array($6, E'\x1f', E'\x1e'),
+    string_to_array($7, E'\x1f', E'\x1e'),
+    string_to_array($8, E'\x1f', E'\x1e')
+) AS b (bid, account_id, message_id, connector_id, status, status_rank, amount, confirmed)
 ON CONFLICT (bid) DO UPDATE
 SET status = CASE
         WHEN e.status_rank < excluded.status_rank THEN excluded.status ELSE e.status

@@ -19,7 +19,10 @@ SET status = CASE
     confirmed_amount = bill.confirmed
 FROM (
     SELECT
-        b.*,
+        b.message_id,
+        b.status,
+        b.status_rank::smallint AS status_rank,
+        b.error_code,
         (
             SELECT sum(e.amount)
             FROM billing_event e
@@ -28,7 +31,7 @@ FROM (
     FROM unnest(
         string_to_array($1, E'\x1f', E'\x1e'),
         string_to_array($2, E'\x1f', E'\x1e'),
-        string_to_array($3, E'\x1f', E'\x1e')::smallint[],
+        string_to_array($3, E'\x1f', E'\x1e'),
         string_to_array($4, E'\x1f', E'\x1e')
     ) AS b (message_id, status, status_rank, error_code)
 ) AS bill
