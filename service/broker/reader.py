@@ -128,6 +128,7 @@ class _Tap:
                     )
                     return body_stop + 1
         self.tag, self.redelivered, self.route = tag, redelivered, data[at:stop]
+        self.body = []
         return stop + 1
 
     def _take_body(self, body: bytes) -> None:
