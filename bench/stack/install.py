@@ -1,14 +1,17 @@
 """Finds the servers' programs on this machine, and installs what is missing."""
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.stack.errors import StackError
 
 _SCRIPT = Path(__file__).with_name("install.sh")
+_LOCK = Path(tempfile.gettempdir()) / f"billing-service-install-{os.getuid()}.lock"
 _OUTPUT_LINES = 20
 
 
@@ -36,9 +39,19 @@ def ensure_pgbouncer(report: Callable[[str], None]) -> None:
 def _ensure(
     finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
 ) -> None:
-    missing = [package for package, find in finders.items() if find() is None]
-    if not missing:
-        return
+    # One at a time, as tests in several processes would all begin with it.
+    with _LOCK.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [package for package, find in finders.items() if find() is None]
+        if missing:
+            _install_all(missing, finders, report)
+
+
+def _install_all(
+    missing: Sequence[str],
+    finders: Mapping[str, Callable[[], Path | None]],
+    report: Callable[[str], None],
+) -> None:
     as_root = _as_root()
     if as_root is None or shutil.which("apt-get") is None:
         raise StackError(_instruction(*missing))

@@ -116,7 +116,7 @@ def test_the_age_of_a_batch_is_that_of_its_oldest_message(logged):
     assert 100 <= ages() < 160
 
 
-@pytest.mark.parametrize("published_at", [None, time.time() + 3600])
+@pytest.mark.parametrize("published_at", [None, time.time() + 3600], ids=["none", "to come"])
 def test_a_message_without_a_past_time_has_no_age(logged, published_at):
     ages = Growth("billing_publish_to_commit_seconds_sum", stream="unit")
     Report("unit").batch(batch(published_at), {}, 0, 0)
