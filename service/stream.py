@@ -38,14 +38,14 @@ class Stream(Generic[E]):
         self,
         source: Source,
         settings: StreamSettings,
-        decode: Callable[[Sequence[Content]], list[E]],
+        decode_batch: Callable[[Sequence[Content]], list[E]],
         batches: Batches[E],
         hold_limit: float,
     ) -> None:
         self.name = batches.writer.stream
         self.source = source
         self.settings = settings
-        self._decode = decode
+        self._decode_batch = decode_batch
         self.writer = batches.writer
         self.report = Report(self.name)
         self._batches = batches
@@ -97,7 +97,7 @@ class Stream(Generic[E]):
         """Return for each message what it says, or why it can never be applied."""
         return [
             self._refusal(event) if isinstance(event, Exception) else event
-            for event in decode_each(self._decode, messages)
+            for event in decode_each(self._decode_batch, messages)
         ]
 
     def _refusal(self, error: Exception) -> Refused:
@@ -108,17 +108,13 @@ class Stream(Generic[E]):
 
     def _sort_out(self, batch: Sequence[Delivery]) -> tuple[list[Arrival[E]], list[DeadLetter]]:
         """Decode, and part what can be applied from what never can."""
-        decoded = self.decode(batch)
-        arrivals = [
-            Arrival(delivery, event)
-            for delivery, event in zip(batch, decoded, strict=True)
-            if not isinstance(event, Refused)
-        ]
-        refused = [
-            DeadLetter(delivery.message, str(event))
-            for delivery, event in zip(batch, decoded, strict=True)
-            if isinstance(event, Refused)
-        ]
+        arrivals: list[Arrival[E]] = []
+        refused: list[DeadLetter] = []
+        for delivery, event in zip(batch, self.decode(batch), strict=True):
+            if isinstance(event, Refused):
+                refused.append(DeadLetter(delivery.message, str(event)))
+            else:
+                arrivals.append(Arrival(delivery, event))
         return arrivals, refused
 
     def _judge(

@@ -72,6 +72,7 @@ async def run(
     leniency.install()
     worker = Worker(settings, f"billing-service worker-{number}", life, supervisor, patient=patient)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop.set)
+    gc.collect()
     gc.freeze()  # what has been loaded stays: the collector need not look through it
     try:
         return await worker.run()

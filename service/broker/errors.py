@@ -11,6 +11,10 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 OUTAGES = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 
+class BrokenContent(Exception):
+    """Frames came that do not make a delivery; the transport is closed for it."""
+
+
 class SessionLost(ConnectionError):
     """The session with the broker is over; what it had not acknowledged will come again."""
 

@@ -36,6 +36,7 @@ _SHORT: Final = 16
 _MOST_SHORT: Final = 256
 
 _MOST_LAYOUTS: Final = 1024
+_LONGEST_LAYOUT: Final = 1024
 
 _length = struct.Struct(">I").unpack_from
 _short: dict[bytes, Properties] = {}
@@ -103,7 +104,8 @@ def decode(header: bytes) -> Properties:
         return _thoroughly(header)
     if not decoded.headers and len(header) <= _SHORT and len(_short) < _MOST_SHORT:
         _short[header] = decoded
-    if decoded.headers and not layout and len(_layouts) < _MOST_LAYOUTS:
+    is_common = len(header) <= _LONGEST_LAYOUT and len(_layouts) < _MOST_LAYOUTS
+    if decoded.headers and not layout and is_common:
         _learn(header, decoded)
     return decoded
 

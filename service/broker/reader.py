@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from service.broker.delivery import Delivery
+from service.broker.errors import BrokenContent
 
 Sink = Callable[[list[Delivery]], None]
 
@@ -47,11 +48,6 @@ _on_to_body = struct.Struct(">II").unpack_from
 class _Tap:
     """A channel whose deliveries are kept, and the one that is coming in."""
 
-    __slots__ = (
-        *("body", "complete", "header", "left", "redelivered", "route", "sink", "tag"),
-        *("to_body", "to_header"),
-    )
-
     def __init__(self, channel: int, sink: Sink) -> None:
         self.sink = sink
         self.to_header = _END << 24 | _HEADER << 16 | channel
@@ -75,12 +71,17 @@ class _Tap:
 
         Returns:
             Where what was taken ends; 0 if nothing was.
+
+        Raises:
+            BrokenContent: frames that do not make a delivery.
         """
         if kind == _METHOD:
             if not data.startswith(_DELIVER, at):
-                self.tag = 0
+                self.tag = self.left = 0
                 self.body = []
                 return 0
+            if self.tag:  # to go on would be to acknowledge what has never come
+                raise BrokenContent(f"delivery {self.tag} was cut short by another")
             at += 5 + data[at + 4]  # behind the consumer tag
             tag, redelivered = _tag(data, at)
             return self._take_whole(tag, redelivered, data, at + 9, stop)
@@ -108,31 +109,30 @@ class _Tap:
         Returns:
             Where what was taken ends.
         """
-        length = len(data)
-        if length - stop >= _OVERHEAD + _PROPERTIES:
+        route = data[at:stop]
+        header_at = stop + _OVERHEAD + _PROPERTIES
+        if header_at <= len(data):
             mark, size, body_size = _on_to_header(data, stop)
             header_stop = stop + _OVERHEAD + size
-            if mark == self.to_header and length - header_stop >= _OVERHEAD:
-                mark, size = _on_to_body(data, header_stop)
-                body_at = header_stop + _OVERHEAD
-                body_stop: int = body_at + size
-                if (
-                    mark == self.to_body
-                    and size == body_size
-                    and body_stop < length
-                    and data[body_stop] == _END
-                ):
-                    header = data[stop + _OVERHEAD + _PROPERTIES : header_stop]
-                    self.complete.append(
-                        Delivery(tag, redelivered, data[at:stop], header, data[body_at:body_stop])
-                    )
-                    return body_stop + 1
-        self.tag, self.redelivered, self.route = tag, redelivered, data[at:stop]
-        self.body = []
+            body_at = header_stop + _OVERHEAD
+            body_stop: int = body_at + body_size
+            # Its end octet is there, so all before it is.
+            if (
+                mark == self.to_header
+                and body_stop < len(data)
+                and _on_to_body(data, header_stop) == (self.to_body, body_size)
+                and data[body_stop] == _END
+            ):
+                header, body = data[header_at:header_stop], data[body_at:body_stop]
+                self.complete.append(Delivery(tag, redelivered, route, header, body))
+                return body_stop + 1
+        self.tag, self.redelivered, self.route = tag, redelivered, route
         return stop + 1
 
     def _take_body(self, body: bytes) -> None:
         self.left -= len(body)
+        if self.left < 0:
+            raise BrokenContent(f"delivery {self.tag} has a longer body than announced")
         if self.left > 0:
             self.body.append(body)
         elif self.body:
@@ -143,7 +143,7 @@ class _Tap:
 
     def _finish(self, body: bytes) -> None:
         self.complete.append(Delivery(self.tag, self.redelivered, self.route, self.header, body))
-        self.tag = 0
+        self.tag = self.left = 0
 
 
 class DeliveryReader(asyncio.StreamReader):
@@ -169,7 +169,11 @@ class DeliveryReader(asyncio.StreamReader):
         self._taps.pop(channel, None)
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # as all transports do
-        """Take what the transport has received."""
+        """Take what the transport has received.
+
+        Raises:
+            BrokenContent: frames that do not make a delivery; the transport closes.
+        """
         if not self._is_amqp:
             super().feed_data(data)
             return

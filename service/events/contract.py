@@ -89,7 +89,7 @@ def dlrs(bodies: Sequence[bytes], zone: ZoneInfo) -> list[DlrEvent]:
     parsed = _parse(_DLR, bodies)
     kinds = [each.pdu_type for each in parsed]
     for kind in set(kinds) - _KINDS:
-        raise Refused(f"unknown pdu_type: {kind!r:.42}")
+        raise Refused(f"unknown pdu_type: {str(kind)[:40]!r}")
     events = zip(
         kinds,
         fields.identifiers("message_id", [each.message_id for each in parsed]),
@@ -120,7 +120,9 @@ def _details(raws: Sequence[msgspec.Raw]) -> list[_Detail]:
     try:
         parsed = list(map(_TEXTS.decode, raws))
     except msgspec.MsgspecError:
-        return [_other_details(raw) for raw in raws]
+        if len(raws) == 1:
+            return [_other_details(raws[0])]
+        return [detail for raw in raws for detail in _details([raw])]
     return [
         _NO_DETAIL if texts is None else (texts.done_date, texts.err, str(raw, "utf-8"))
         for texts, raw in zip(parsed, raws, strict=True)
@@ -180,7 +182,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise Refused(f"body is not UTF-8: {error.reason}") from None
+        raise Refused(f"body is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise Refused("JSON is nested too deeply") from None
     except msgspec.ValidationError as error:
@@ -197,7 +199,8 @@ def _check_storable(bodies: Sequence[bytes]) -> None:
     """
     together = b"\n".join(bodies)
     if not together.isascii():
-        together.decode()
+        for body in bodies:
+            body.decode()
     if b"\\" not in together:
         return
     for body in bodies:

@@ -1,7 +1,7 @@
 """Tells the two shapes of each stream apart by their content.
 
 A batch is decoded as a whole, field by field: a call for each field of a batch costs a fraction of
-one for each field of each message. What is at fault is found by halving.
+one for each field of each message. Where that fails its messages are decoded one by one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BillDecoder:
 def decode_each(
     decode: Callable[[Sequence[Content]], list[E]], messages: Sequence[Content]
 ) -> list[E | Exception]:
-    """Decode messages together; where that fails, in halves, until those at fault stand alone.
+    """Decode messages together, or where that fails, one by one.
 
     Returns:
         For each message what it says, or the error that it alone caused: ``Refused``, or a bug.
@@ -82,28 +82,27 @@ def decode_each(
     except Exception as error:
         if len(messages) == 1:
             return [error]
-    half = len(messages) // 2
-    return decode_each(decode, messages[:half]) + decode_each(decode, messages[half:])
+    return [event for message in messages for event in decode_each(decode, [message])]
 
 
 def _by_shape(
     messages: Sequence[Content],
     limit: int,
-    contract_: Callable[[Sequence[bytes]], list[E]],
-    native_: Callable[[Sequence[Content]], list[E]],
+    decode_json: Callable[[Sequence[bytes]], list[E]],
+    decode_native: Callable[[Sequence[Content]], list[E]],
 ) -> list[E]:
     """Decode each message as what it looks like, and return all in their order."""
     bodies = [message.body for message in messages]
     _check_sizes(bodies, limit)
     are_json = [body[0] == _OPENING or _is_json(body) for body in bodies]
     if all(are_json):
-        return contract_(bodies)
+        return decode_json(bodies)
     if not any(are_json):
-        return native_(messages)
-    shaped = list(zip(are_json, messages, strict=True))
-    contracts = iter(contract_([message.body for is_json, message in shaped if is_json]))
-    natives = iter(native_([message for is_json, message in shaped if not is_json]))
-    return [next(contracts if is_json else natives) for is_json in are_json]
+        return decode_native(messages)
+    pairs = list(zip(are_json, messages, strict=True))
+    in_json = iter(decode_json([message.body for is_json, message in pairs if is_json]))
+    natives = iter(decode_native([message for is_json, message in pairs if not is_json]))
+    return [next(in_json if is_json else natives) for is_json in are_json]
 
 
 def _is_json(body: bytes) -> bool:
@@ -111,8 +110,8 @@ def _is_json(body: bytes) -> bool:
 
 
 def _check_sizes(bodies: Sequence[bytes], limit: int) -> None:
-    sizes = [len(body) for body in bodies]
-    if not min(sizes):
+    if not all(bodies):
         raise Refused("body is empty")
-    if max(sizes) > limit:
-        raise Refused(f"body of {max(sizes):,} bytes is longer than {limit}")
+    longest = max(map(len, bodies))
+    if longest > limit:
+        raise Refused(f"body of {longest:,} bytes is longer than {limit}")

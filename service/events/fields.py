@@ -65,7 +65,7 @@ def identifier(name: str, text: str) -> str:
 
 
 def identifiers(name: str, texts: Sequence[str]) -> Sequence[str]:
-    """Return ids of a batch.
+    """Return ids of a batch, once they have been looked at.
 
     Raises:
         Refused: one of them is blank, or longer than an index takes.
@@ -111,14 +111,18 @@ def _check_number(text: str) -> None:
         raise Refused("a number is out of range")
 
 
-@lru_cache(maxsize=8192)  # the dates of a minute's receipts are all alike
 def done_date(text: str | None, zone: ZoneInfo) -> datetime | None:
     """Return a receipt's done date, which carries no zone, as written in ``zone``.
 
     Zeros, ``ND`` and anything that is no date give None: a receipt counts without its date.
     """
     text = text.strip() if text else ""
-    for form in _DATE_FORMATS.get(len(text), ()):
+    return _done_date(text, zone) if len(text) in _DATE_FORMATS else None
+
+
+@lru_cache(maxsize=8192)  # the dates of a minute's receipts are all alike
+def _done_date(text: str, zone: ZoneInfo) -> datetime | None:
+    for form in _DATE_FORMATS[len(text)]:
         try:
             return datetime.strptime(text, form).replace(tzinfo=zone).astimezone(UTC)
         except (ValueError, OverflowError):

@@ -49,11 +49,11 @@ class Content(Protocol):
 
 
 def to_json(message: Message) -> str:
-    """Write a message as JSON that can be read back exactly.
+    """Write a message as JSON that can be read back: exactly, but for headers nested very deeply.
 
     Octets become ``{"$base64": …}`` unless they are the body and text, and a table within the
     headers becomes ``{"$table": …}``, so that nothing from the wire can be taken for a mark.
-    Only what is nested very deeply within a header is kept as a text of it.
+    What is nested very deeply within a header is kept as a text of it.
     """
     return orjson.dumps(
         {

@@ -20,20 +20,20 @@ from service.events.message import Content
 from service.events.records import BillEvent, DlrEvent, Receipt, Refused, SubmitResult
 from service.events.statuses import Status, status_of
 
-Text = str | UnsetType
+_Text = str | UnsetType
 
 
 class _Details(msgspec.Struct):
     """The details of a receipt as the JSON contract names them; Jasmin leaves out what it lacks."""
 
-    id: Text
-    sub: Text
-    dlvrd: Text
-    submit_date: Text
-    done_date: Text
-    stat: Text
-    err: Text
-    text: Text
+    id: _Text
+    sub: _Text
+    dlvrd: _Text
+    submit_date: _Text
+    done_date: _Text
+    stat: _Text
+    err: _Text
+    text: _Text
 
 
 # Jasmin's headers for them, in the same order.
@@ -54,10 +54,10 @@ def dlrs(messages: Sequence[Content], zone: ZoneInfo) -> list[DlrEvent]:
     """
     kinds = _column([message.headers for message in messages], "type")
     for kind in set(kinds) - RECEIPTS - {SUBMIT_SM_RESP}:
-        raise Refused(f"unknown type header: {kind!r:.60}")
-    told = list(zip(kinds, messages, strict=True))
-    answers = iter(_answers([message for kind, message in told if kind == SUBMIT_SM_RESP]))
-    receipts = iter(_receipts([message for kind, message in told if kind in RECEIPTS], zone))
+        raise Refused(f"unknown type header: {str(kind or None)[:60]!r}")
+    pairs = list(zip(kinds, messages, strict=True))
+    answers = iter(_answers([message for kind, message in pairs if kind == SUBMIT_SM_RESP]))
+    receipts = iter(_receipts([message for kind, message in pairs if kind in RECEIPTS], zone))
     return [next(answers if kind == SUBMIT_SM_RESP else receipts) for kind in kinds]
 
 
@@ -133,8 +133,8 @@ def _message_ids(messages: Sequence[Content]) -> list[str]:
     return ids
 
 
-def _column(headers: Sequence[dict[str, Any]], name: str) -> list[Text]:
-    """Return a header of each message as text that can be stored."""
+def _column(headers: Sequence[dict[str, Any]], name: str) -> list[_Text]:
+    """Return a header of each message as text that can be stored, or UNSET."""
     values = [each.get(name, UNSET) for each in headers]
     if not _TEXTS.issuperset(map(type, values)):
         values = [_as_text(name, value) for value in values]
@@ -142,7 +142,7 @@ def _column(headers: Sequence[dict[str, Any]], name: str) -> list[Text]:
     return values
 
 
-def _as_text(header: str, value: object) -> Text:
+def _as_text(header: str, value: object) -> _Text:
     """Return a header's value as text. Octets that are no UTF-8 are kept as escapes."""
     if value is None or value is UNSET:
         return UNSET
@@ -157,7 +157,7 @@ def _as_text(header: str, value: object) -> Text:
 
 @lru_cache(maxsize=1024)  # a body is a status, and nothing else
 def _status(body: bytes) -> Status:
-    return status_of(_body(body))
+    return status_of(fields.identifier("body", _body(body)))
 
 
 def _body(body: bytes) -> str:

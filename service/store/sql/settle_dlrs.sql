@@ -3,10 +3,11 @@
 -- $1 message_id, $2 status, $3 status_rank, $4 delivery_at in POSIX seconds, $5 error_code,
 -- $6 dlr_payload, $7 smpp_msgid; each a text as store/columns.py joins it. $8 how many messages
 --
--- Values are converted where they are used: an array of jsonb or times costs twice as much.
+-- Values are converted where they are used: an array of jsonb or of times costs twice as much.
+-- What is wrong with a value is therefore not found out before its CDR moves.
 --
--- Returns one row: the messages that moved, or null if all of them did; and those of them that had been
--- refunded, or null if none had.
+-- Returns one row: the messages that moved, or null if all of them did; and those of them that
+-- had been refunded, or null if none had.
 WITH moved AS (
     UPDATE sms_cdr c
     SET status = dlr.status,
@@ -28,7 +29,7 @@ WITH moved AS (
     )
     WHERE c.message_id = dlr.message_id
       AND coalesce(c.status_rank, billing_status_rank(c.status)) < dlr.status_rank::smallint
-    RETURNING c.message_id, c.refunded_amount
+    RETURNING dlr.message_id, c.refunded_amount
 )
 SELECT
     CASE

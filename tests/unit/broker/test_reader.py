@@ -13,6 +13,7 @@ from pamqp.heartbeat import Heartbeat
 
 from service.broker import reader as reader_module
 from service.broker.delivery import Delivery
+from service.broker.errors import BrokenContent
 from service.broker.reader import DeliveryReader
 from service.events.message import Message
 from tests.support.wire import delivery_of, frames_of
@@ -121,6 +122,20 @@ async def test_nothing_of_a_delivery_that_was_cut_short_is_left(wire):
     closed = frame.marshal(commands.Channel.Close(320, "gone", 0, 0), 7)
     wire.feed(b"".join(begun) + closed + frames_of(sent(2, b"new" * 10), 7, largest=20))
     assert wire.kept == [sent(2, b"new" * 10)]
+
+
+@pytest.mark.parametrize("size", [None, 1])
+async def test_a_delivery_that_is_cut_short_by_another_ends_the_connection(wire, size):
+    *begun, _ = split(frames_of(sent(1, b"old" * 10), 7, largest=20))
+    with pytest.raises(BrokenContent, match="delivery 1 was cut short"):
+        wire.feed(b"".join(begun) + frames_of(sent(2), 7), size)
+    assert wire.kept == []
+
+
+async def test_a_body_that_nothing_announced_ends_the_connection(wire):
+    method, _, body = split(frames_of(sent(1), 7))
+    with pytest.raises(BrokenContent, match="longer body than announced"):
+        wire.feed(method + body)
 
 
 async def test_a_close_of_the_connection_passes_behind_what_was_delivered(wire):

@@ -143,6 +143,18 @@ def test_what_is_no_possible_amount_is_refused(written):
         contract.bills([bill_json_amount(written).body])
 
 
+def test_what_is_quoted_of_a_message_ends_with_its_quote():
+    with pytest.raises(Refused, match=r"unknown pdu_type: 'x{40}'$"):
+        dlr({**DLR, "pdu_type": "x" * 100})
+
+
+def test_details_of_another_kind_change_nothing_for_the_others_of_a_batch():
+    bodies = [dlr_json(body).body for body in (DLR, changed(DLR, "dlr_details.sub", 1), DLR)]
+    first, other, last = contract.dlrs(bodies, UTC_ZONE)
+    assert first == last == dlr(DLR)
+    assert json.loads(other.details)["sub"] == 1
+
+
 def test_fields_that_nobody_knows_are_no_obstacle():
     assert dlr({**DLR, "more": {"x": [1, "é", "😀"]}}) == dlr(DLR)
     assert bill({**BILL, "more": 1}) == bill(BILL)

@@ -107,6 +107,11 @@ def test_an_operators_id_of_zeros_is_none():
     assert dlr(submit_result(smpp_msgid="000")).smpp_msgid is None
 
 
+def test_a_status_is_no_longer_than_any_id():
+    with pytest.raises(Refused, match="body is longer than 255"):
+        dlr(receipt(body=b"X" * 256))
+
+
 def test_a_bill_knows_account_and_amount_but_no_message():
     [event] = native.bills([bill(b"bill-1", amount="0.30000000000000004")])
     assert event == BillEvent(
