@@ -49,6 +49,7 @@ async def test_everything_accepted_can_be_stored(
 ) -> None:
     money = Money(RefundPolicy(Refund()), debits=False, patience=60)
     decode = {"dlr": DlrDecoder(ZoneInfo("UTC"), 65_536), "bill": BillDecoder(65_536)}[stream]
+    # The receipt log converts what a CDR that does not move would not.
     writer = {"dlr": DlrWriter(money, receipt_log=True), "bill": BillWriter(money)}[stream]
     arrivals = []
     for number, message in enumerate(mutants(stream, 20 * WANTED, SEED), start=1):

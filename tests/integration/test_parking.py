@@ -16,7 +16,7 @@ from tests.support.gateway import (
 from tests.support.service import eventually
 
 
-def receipt(operator_id: str, status: str = "DELIVRD", **headers: str) -> Publication:
+def receipt(operator_id: str, status: str = "DELIVRD", **headers: object) -> Publication:
     """Return a native receipt, which names the operator's id only."""
     return Publication(
         "messaging",
@@ -59,6 +59,21 @@ async def test_native_bill_waits_for_its_account(start, gateway: Gateway) -> Non
     await gateway.add_account()
     await eventually(lambda: gateway.count("billing_event", "amount = 0.00001"), 1)
     await eventually(lambda: gateway.count("billing_parked"), 0)
+    assert await service.stop() == 0
+
+
+async def test_headers_nested_very_deeply_do_not_keep_a_receipt_from_waiting(
+    start, gateway: Gateway
+) -> None:
+    service = await start().ready()
+    nested: list[object] = []
+    for _ in range(250):
+        nested = [nested]
+    await gateway.publish([receipt("FF02", x=nested)])
+    await eventually(lambda: gateway.count("billing_parked"), 1)
+    await gateway.add_cdrs(["m1"])
+    await gateway.publish([answer("m1", "FF02")])
+    await eventually(gateway.statuses, {"m1": "delivered"})
     assert await service.stop() == 0
 
 
