@@ -23,7 +23,7 @@ run: .venv/.ready ## Run it: on private RabbitMQ and PostgreSQL with sample traf
 	@exec $(BIN)/python -m bench.demo $(ARGS)
 
 test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 chaos: .venv/.ready ## Break everything at random under load, then compare every event and cent
 	@$(BIN)/python -m bench.chaos run $(ARGS)

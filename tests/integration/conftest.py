@@ -34,8 +34,8 @@ def stack() -> Iterator[Stack]:
     try:
         try:
             stack.start(print)
-        except StackError as error:  # said once, rather than by each test
-            pytest.exit(f"make test: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        except StackError as error:
+            pytest.fail(f"make test: {error}", pytrace=False)
         yield stack
     finally:
         stack.stop()
