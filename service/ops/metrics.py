@@ -110,6 +110,14 @@ WORKER_HANGS = Counter(
     "billing_worker_hangs_total", "Worker processes killed because their event loop hung"
 )
 
+# A series that begins with its first event shows no increase for it: those that alerts wait for
+# begin at 0.
+for _stream in ("dlr", "bill"):
+    DEAD_LETTERS.labels(_stream)
+    EVENTS.labels(_stream, "requeued")
+    REDELIVERED.labels(_stream)
+MONEY.labels("given up")
+
 
 def render() -> bytes:
     """Return the metrics of all processes in Prometheus' text format."""
