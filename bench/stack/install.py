@@ -36,6 +36,15 @@ def ensure_pgbouncer(report: Callable[[str], None]) -> None:
     _ensure({"pgbouncer": _find_pgbouncer}, report)
 
 
+def ensure_prometheus(report: Callable[[str], None]) -> None:
+    """Install Prometheus likewise, for what checks the alerts.
+
+    Raises:
+        StackError: it is missing and cannot be installed from here.
+    """
+    _ensure({"prometheus": _find_prometheus}, report)
+
+
 def _ensure(
     finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
 ) -> None:
@@ -90,11 +99,27 @@ def pgbouncer_bindir() -> Path:
     return _find_pgbouncer() or _refuse("pgbouncer")
 
 
+def prometheus_bindir() -> Path:
+    """The directory of the programs `prometheus` and `promtool`.
+
+    Raises:
+        StackError: Prometheus is not installed.
+    """
+    return _find_prometheus() or _refuse("prometheus")
+
+
 def _find_pgbouncer() -> Path | None:
     places = [Path("/usr/sbin")]
     if on_path := shutil.which("pgbouncer"):
         places.append(Path(on_path).resolve().parent)
     return _first_with(places, "pgbouncer")
+
+
+def _find_prometheus() -> Path | None:
+    places = [Path("/usr/bin")]
+    if on_path := shutil.which("promtool"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "prometheus", "promtool")
 
 
 def _find_rabbitmq() -> Path | None:

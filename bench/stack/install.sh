@@ -5,7 +5,8 @@
 set -u
 export DEBIAN_FRONTEND=noninteractive
 
-services="rabbitmq-server.service epmd.socket epmd.service postgresql.service pgbouncer.service"
+services="rabbitmq-server.service epmd.socket epmd.service postgresql.service pgbouncer.service
+prometheus.service"
 policy=/usr/sbin/policy-rc.d
 clusters=/etc/postgresql-common/createcluster.d
 no_cluster=$clusters/zz-billing-service-install.conf
