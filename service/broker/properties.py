@@ -35,6 +35,8 @@ _BEFORE_TEXT: Final = 6
 _SHORT: Final = 16
 _MOST_SHORT: Final = 256
 
+# What pamqp needs grows with the square of the elements of a table.
+_LONGEST_UNUSUAL: Final = 8192
 _MOST_LAYOUTS: Final = 1024
 _LONGEST_LAYOUT: Final = 1024
 
@@ -178,6 +180,8 @@ def _name(octets: bytes) -> str:
 
 
 def _thoroughly(header: bytes) -> Properties:
+    if len(header) > _LONGEST_UNUSUAL:
+        return Properties(None, {UNREADABLE: f"{len(header):,} bytes of headers that are no texts"})
     content = ContentHeader()
     try:
         content.unmarshal(_FRAME_START + header)

@@ -31,6 +31,8 @@ _END: Final = 0xCE
 _PAYLOAD: Final = 7  # offset of a frame's payload
 _OVERHEAD: Final = 8  # of a frame: 7 octets before the payload, one after it
 _DELIVER: Final = bytes.fromhex("003c003c")  # class basic, method deliver
+_CLOSE: Final = bytes.fromhex("00140028")  # class channel, method close
+_LEAST_ROUTE: Final = 2  # two short strings, both empty
 _HEARTBEAT_FRAME: Final = bytes([_HEARTBEAT, 0, 0, 0, 0, 0, 0, _END])
 
 _BODY_SIZE: Final = 4  # offset of the body's size in a content header
@@ -76,18 +78,23 @@ class _Tap:
             BrokenContent: frames that do not make a delivery.
         """
         if kind == _METHOD:
+            # To go on would be to acknowledge what has never come.
+            if self.tag and not data.startswith(_CLOSE, at):
+                raise BrokenContent(f"delivery {self.tag} was cut short")
             if not data.startswith(_DELIVER, at):
                 self.tag = self.left = 0
                 self.body = []
                 return 0
-            if self.tag:  # to go on would be to acknowledge what has never come
-                raise BrokenContent(f"delivery {self.tag} was cut short by another")
             at += 5 + data[at + 4]  # behind the consumer tag
             tag, redelivered = _tag(data, at)
+            if at + 9 + _LEAST_ROUTE > stop:
+                raise BrokenContent(f"delivery {tag} does not say where it was published")
             return self._take_whole(tag, redelivered, data, at + 9, stop)
         if not self.tag:
             return 0  # of a message that was asked for, or returned
         if kind == _HEADER:
+            if self.left or stop - at < _PROPERTIES:
+                raise BrokenContent(f"delivery {self.tag} has a header that is none")
             (self.left,) = _size(data, at + _BODY_SIZE)
             self.header = data[at + _PROPERTIES : stop]
             if not self.left:
@@ -119,6 +126,7 @@ class _Tap:
             # Its end octet is there, so all before it is.
             if (
                 mark == self.to_header
+                and size >= _PROPERTIES
                 and body_stop < len(data)
                 and _on_to_body(data, header_stop) == (self.to_body, body_size)
                 and data[body_stop] == _END
@@ -130,9 +138,9 @@ class _Tap:
         return stop + 1
 
     def _take_body(self, body: bytes) -> None:
+        if not 0 < len(body) <= self.left:
+            raise BrokenContent(f"delivery {self.tag} has another body than announced")
         self.left -= len(body)
-        if self.left < 0:
-            raise BrokenContent(f"delivery {self.tag} has a longer body than announced")
         if self.left > 0:
             self.body.append(body)
         elif self.body:
@@ -179,7 +187,10 @@ class DeliveryReader(asyncio.StreamReader):
             return
         if self._rest:
             data = self._rest + data
-        passed = self._peel(data)
+        try:
+            passed = self._peel(data)
+        except (struct.error, IndexError) as error:
+            raise BrokenContent(f"a frame is cut short: {error}") from error
         if passed:
             self._passed_at = self._time()
             super().feed_data(passed)

@@ -19,7 +19,10 @@ LONGEST_ID: Final = 255
 # What PostgreSQL's numeric holds before and after the point.
 NUMBER_DIGITS: Final = 131_072
 NUMBER_DECIMALS: Final = 16_383
-_LONG_NUMBER: Final = re.compile(rb"[0-9][eE][+-]?[0-9]{4}|[0-9.]{15000}")
+_LONG_NUMBER: Final = re.compile(
+    # Looked for once in each run of digits, not again at every digit of it.
+    rb"[0-9][eE][+-]?[0-9]{4}|(?<![0-9.])[0-9.]{15000}"
+)
 _AMOUNT: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 # The last one is told apart from the second by what is no month in it.
@@ -101,6 +104,8 @@ def check_numbers(document: bytes) -> None:
 
 
 def _check_number(text: str) -> None:
+    if len(text) < NUMBER_DECIMALS and "e" not in text and "E" not in text:
+        return
     try:
         value = Decimal(text)
     except InvalidOperation:

@@ -155,8 +155,12 @@ def _as_text(header: str, value: object) -> _Text:
     return value
 
 
-@lru_cache(maxsize=1024)  # a body is a status, and nothing else
 def _status(body: bytes) -> Status:
+    return _bare_status(body.strip())
+
+
+@lru_cache(maxsize=1024)  # a body is a status, and nothing else
+def _bare_status(body: bytes) -> Status:
     return status_of(fields.identifier("body", _body(body)))
 
 

@@ -263,7 +263,8 @@ def _outcomes(
         if index == winner and message_id not in still:
             outcomes[index] = Outcome.APPLIED
         else:
-            outcomes[index] = _passed_over(events[index], rank if index >= winner else 0)
+            was_there = message_id in still or index >= winner
+            outcomes[index] = _passed_over(events[index], rank if was_there else 0)
     return outcomes
 
 

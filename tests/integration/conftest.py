@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ from tests.support.service import Service, run_to_end
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATE = "billing_template"
+
+# A shell without job control starts what is in the background deaf to SIGINT, and the programs that
+# tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

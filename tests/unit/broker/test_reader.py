@@ -134,8 +134,32 @@ async def test_a_delivery_that_is_cut_short_by_another_ends_the_connection(wire,
 
 async def test_a_body_that_nothing_announced_ends_the_connection(wire):
     method, _, body = split(frames_of(sent(1), 7))
-    with pytest.raises(BrokenContent, match="longer body than announced"):
+    with pytest.raises(BrokenContent, match="another body than announced"):
         wire.feed(method + body)
+
+
+async def test_frames_that_do_not_make_a_delivery_end_the_connection(wire):
+    method, header, body = split(frames_of(sent(1, b"x" * 10), 7))
+    empty = frame.marshal(ContentBody(b""), 7)
+    half = frame.marshal(ContentBody(b"x" * 5), 7)
+    qos = frame.marshal(commands.Basic.QosOk(), 7)
+    for data in (
+        method + empty + header,
+        method + header + half + header + half,
+        method + header + half + qos,
+        method + bytes([2, 0, 7, 0, 0, 0, 4]) + bytes(4) + b"\xce" + body,
+        bytes([1, 0, 7, 0, 0, 0, 8]) + bytes.fromhex("003c003c") + bytes(4) + b"\xce" + body,
+        bytes([1, 0, 7, 0, 0, 0, 14])
+        + bytes.fromhex("003c003c")
+        + bytes(10)
+        + b"\xce"
+        + header
+        + body,
+    ):
+        each = Wire()
+        with pytest.raises(BrokenContent):
+            each.feed(data)
+        assert each.kept == []
 
 
 async def test_a_close_of_the_connection_passes_behind_what_was_delivered(wire):
