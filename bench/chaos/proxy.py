@@ -52,6 +52,12 @@ class Proxy:
         for writer in self._writers:
             _reset(writer)
 
+    def inject(self, data: bytes) -> None:
+        """Put data into what clients receive."""
+        for writer in self._writers:
+            if writer.get_extra_info("sockname")[1] == self.port:
+                writer.write(data)
+
     def blackhole(self) -> None:
         """Keep connections, and take new ones, but let nothing through."""
         self._flowing.clear()

@@ -11,7 +11,7 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 OUTAGES = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 
-class BrokenContent(Exception):
+class BrokenContent(ConnectionError):
     """Frames came that do not make a delivery; the transport is closed for it."""
 
 
