@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from service.events.records import BillEvent
-from service.events.statuses import FAILED, RETRIED, SUBMITTED
+from service.events.statuses import SUBMITTED
 from service.store.columns import column
-from service.store.money import Failure, Money, Moved
+from service.store.money import COSTLY, Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
 from service.store.sql import statement
@@ -21,9 +21,6 @@ from service.store.sql import statement
 if TYPE_CHECKING:
     from service.store.batches import Arrival
     from service.store.pool import Connection
-
-
-_FAILURES = frozenset({FAILED, RETRIED})
 
 
 class _Charge(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +86,7 @@ class BillWriter:
         failures = [
             Failure(charge.answer.message_id, charge.answer.status)
             for charge, _ in fresh
-            if charge.answer.status.rank in _FAILURES and charge.answer.message_id is not None
+            if charge.answer.status.rank in COSTLY and charge.answer.message_id is not None
         ]
         debits = [
             (charge.answer.bid, account)
@@ -180,10 +177,8 @@ def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
 
 
 def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
-    """Return what the answers to one charge come to, of which there is nearly always one."""
-    best = answers[0]
-    if len(answers) > 1:
-        best = max(answers, key=lambda index: events[index].status.rank)
+    """Return what the answers to one charge come to."""
+    best = max(answers, key=lambda index: events[index].status.rank)
     event = events[best]
     paid = next((i for i in answers if events[i].status.rank == SUBMITTED), None)
     amount = event.amount if paid is None else events[paid].amount
@@ -192,9 +187,7 @@ def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
 
 def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[str | None, ...]:
     """Return the parameters of settle_bills.sql for one message."""
-    status = answers[0].status
-    if len(answers) > 1:
-        status = max((answer.status for answer in answers), key=lambda status: status.rank)
+    status = max((answer.status for answer in answers), key=lambda status: status.rank)
     error_code = None if status.rank == SUBMITTED else status.text
     return message_id, status.cdr_status, str(status.rank), error_code
 

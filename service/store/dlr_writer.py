@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from service.events.records import DlrEvent, Receipt, SubmitResult
-from service.events.statuses import DELIVERED, FAILED, RETRIED
+from service.events.statuses import DELIVERED, FAILED
 from service.store.columns import column
-from service.store.money import Failure, Money, Moved
+from service.store.money import COSTLY, Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
 from service.store.parking import Keys
 from service.store.sql import statement
@@ -18,9 +18,6 @@ from service.store.sql import statement
 if TYPE_CHECKING:
     from service.store.batches import Arrival
     from service.store.pool import Connection
-
-# Ranks of events from which a refund may follow.
-COSTLY = frozenset({FAILED, RETRIED})
 
 _LOG_COLUMNS = (
     "received_at",

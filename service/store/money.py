@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from service.events.statuses import DELIVERED, RETRIED, Status, status_of
+from service.events.statuses import DELIVERED, FAILED, RETRIED, Status, status_of
 from service.store.sql import statement
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ KEPT: Final = "kept"
 VOID: Final = "void"
 GIVEN_UP: Final = "given up"
 POSTPONED: Final = "postponed"
+
+# Ranks of events from which a refund may follow.
+COSTLY: Final = frozenset({FAILED, RETRIED})
 
 # What ledger entries of this service say, besides the cause of a refund.
 REASONS: Final = {
