@@ -29,6 +29,8 @@ E = TypeVar("E", bound=DlrEvent | BillEvent)
 
 # A message that makes us fail is tried so often in all, in the end alone in its transaction.
 MAX_DELIVERIES = 5
+# So many messages are decoded in one go; the hardest take some 50 ms each.
+DECODE_SLICE = 200
 
 
 class Stream(Generic[E]):
@@ -76,7 +78,7 @@ class Stream(Generic[E]):
     ) -> None:
         """Decode, write, dead-letter, and only then acknowledge."""
         started = time.perf_counter()
-        arrivals, refused = self._sort_out(batch.items)
+        arrivals, refused = await self._sort_out(batch.items)
         decoded = time.perf_counter()
         try:
             async with asyncio.timeout(self._hold_limit) as held:
@@ -93,12 +95,19 @@ class Stream(Generic[E]):
         counts = self.report.events([arrival.event for arrival in arrivals], results)
         self.report.batch(batch, counts, decoded - started, committed - decoded)
 
-    def decode(self, messages: Sequence[Content]) -> list[E | Refused]:
-        """Return for each message what it says, or why it can never be applied."""
-        return [
-            self._refusal(event) if isinstance(event, Exception) else event
-            for event in decode_each(self._decode_batch, messages)
-        ]
+    async def decode(self, messages: Sequence[Content]) -> list[E | Refused]:
+        """Return for each message what it says, or why it can never be applied.
+
+        Everything else has its turn in between: a batch of what is hard to decode is no hang.
+        """
+        events: list[E | Refused] = []
+        for start in range(0, len(messages), DECODE_SLICE):
+            events += [
+                self._refusal(event) if isinstance(event, Exception) else event
+                for event in decode_each(self._decode_batch, messages[start : start + DECODE_SLICE])
+            ]
+            await asyncio.sleep(0)
+        return events
 
     def _refusal(self, error: Exception) -> Refused:
         if isinstance(error, Refused):
@@ -106,11 +115,13 @@ class Stream(Generic[E]):
         self.report.failed(error, requeued=False)  # a bug, and the same again at the next delivery
         return Refused(f"cannot be decoded: {describe(error)}")
 
-    def _sort_out(self, batch: Sequence[Delivery]) -> tuple[list[Arrival[E]], list[DeadLetter]]:
+    async def _sort_out(
+        self, batch: Sequence[Delivery]
+    ) -> tuple[list[Arrival[E]], list[DeadLetter]]:
         """Decode, and part what can be applied from what never can."""
         arrivals: list[Arrival[E]] = []
         refused: list[DeadLetter] = []
-        for delivery, event in zip(batch, self.decode(batch), strict=True):
+        for delivery, event in zip(batch, await self.decode(batch), strict=True):
             if isinstance(event, Refused):
                 refused.append(DeadLetter(delivery.message, str(event)))
             else:

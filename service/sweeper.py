@@ -136,7 +136,7 @@ class Sweeper:
         eighth = self._round % EIGHTHS
         found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
         ready, events, dead = [], [], []
-        decoded = stream.decode([parked.message for parked in found])
+        decoded = await stream.decode([parked.message for parked in found])
         for parked, event in zip(found, decoded, strict=True):
             if isinstance(event, Refused):  # limits were tightened since
                 dead.append((parked, str(event)))
@@ -235,7 +235,7 @@ class Sweeper:
         grace = self._settings.parking.part_grace
         old = await parking.claim_part_candidates(connection, grace, LIMIT)
         # What is refused since limits were tightened expires in time.
-        events = dlr.decode([parked.message for parked in old])
+        events = await dlr.decode([parked.message for parked in old])
         guesses = [guess for event in events for guess in _guesses(event)]
         if guesses:
             await connection.execute(statement("link_parts"), *zip(*guesses, strict=True))

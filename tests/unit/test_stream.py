@@ -20,7 +20,7 @@ from service.settings import Dlr
 from service.store.batches import Batches
 from service.store.circuit import Circuit
 from service.store.outcomes import Effects, Outcome
-from service.stream import MAX_DELIVERIES, Stream
+from service.stream import DECODE_SLICE, MAX_DELIVERIES, Stream
 from tests.support.wire import delivery_of
 
 
@@ -130,6 +130,23 @@ def _quiet(logged): ...
 async def test_a_batch_is_acknowledged_once_and_only_after_its_commit():
     story = Story([delivery(1, "a"), delivery(2, "b")], [delivery(3, "c")])
     assert await tell(story) == ["commit a b", "ack 2", "commit c", "ack 3"]
+
+
+async def test_others_have_their_turn_while_a_long_batch_is_decoded():
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    story = Story([delivery(tag, "a") for tag in range(1, 5 * DECODE_SLICE + 1)])
+    stream = Stream(topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping)), 60)
+    assert len(await stream.decode(story.batches[0])) == 5 * DECODE_SLICE
+    assert turns >= 4
+    other.cancel()
 
 
 async def test_what_is_refused_is_dead_lettered_with_its_reason_before_the_acknowledgement():
