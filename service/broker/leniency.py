@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pamqp import decode
 
-UNREADABLE: Final = "x-billing-unreadable-headers"
+from service.events.message import UNREADABLE
+
 _TIMESTAMP_BYTES: Final = 8
 _SHORT_STRING_BYTES: Final = 255
 

@@ -10,8 +10,7 @@ from aio_pika import DeliveryMode
 from aio_pika import Message as AmqpMessage
 from pamqp import encode
 
-from service.broker.leniency import UNREADABLE
-from service.events.message import Message
+from service.events.message import UNREADABLE, Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from pamqp.header import ContentHeader
 
-from service.broker.leniency import UNREADABLE
+from service.events.message import UNREADABLE
 
 # Set by quorum queues on a message that is delivered again.
 DELIVERY_COUNT: Final = "x-delivery-count"

@@ -11,7 +11,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from service.events import contract, native
-from service.events.message import Content
+from service.events.message import UNREADABLE, Content
 from service.events.records import BillEvent, DlrEvent, Refused
 
 E = TypeVar("E")
@@ -39,6 +39,7 @@ class DlrDecoder:
         return contract.dlrs(bodies, self._zone)
 
     def _native(self, messages: Sequence[Content]) -> list[DlrEvent]:
+        _check_readable(messages)
         if not all("type" in message.headers for message in messages):
             raise Refused(
                 "neither the JSON contract nor a native DLR: no JSON object, no type header"
@@ -61,6 +62,7 @@ class BillDecoder:
         return _by_shape(messages, self._max_body_bytes, contract.bills, self._native)
 
     def _native(self, messages: Sequence[Content]) -> list[BillEvent]:
+        _check_readable(messages)
         if not all({"amount", "user-id"} <= message.headers.keys() for message in messages):
             raise Refused(
                 "neither the JSON contract nor a native bill: no JSON object, no amount and "
@@ -103,6 +105,12 @@ def _by_shape(
     in_json = iter(decode_json([message.body for is_json, message in pairs if is_json]))
     natives = iter(decode_native([message for is_json, message in pairs if not is_json]))
     return [next(in_json if is_json else natives) for is_json in are_json]
+
+
+def _check_readable(messages: Sequence[Content]) -> None:
+    for message in messages:
+        if why := message.headers.get(UNREADABLE):
+            raise Refused(f"its headers cannot be read: {str(why)[:80]!r}")
 
 
 def _is_json(body: bytes) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import orjson
 
+# The only header of a message whose own ones cannot be read; it says why.
+UNREADABLE: Final = "x-billing-unreadable-headers"
 # Of tables and lists in each other; Jasmin nests none, and JSON is not written that deep.
 _DEEPEST: Final = 32
 

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from service.broker import marks
-from service.broker.leniency import UNREADABLE
 from service.broker.marks import HeadersLost
 from service.broker.topology import DLR
-from service.events.message import Message
+from service.events.message import UNREADABLE, Message
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BY_THE_BROKER = {

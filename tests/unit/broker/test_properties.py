@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pamqp import commands, encode
 
 from service.broker import leniency, properties
-from service.broker.leniency import UNREADABLE
+from service.events.message import UNREADABLE
 from tests.support.wire import header_of
 from tests.unit.samples import captured
 
@@ -126,6 +126,13 @@ def test_what_cannot_be_read_says_so(header):
     decoded = properties.decode(header)
     assert decoded.message_id is None
     assert UNREADABLE in decoded.headers or decoded.headers == {}
+
+
+def test_long_headers_are_read_only_where_that_is_quick():
+    texts = {f"h{number}": "x" * 1000 for number in range(20)}
+    assert properties.decode(marshalled(headers=texts)).headers == texts
+    mixed = properties.decode(marshalled(headers=texts | {"none": None}))
+    assert mixed.headers == {UNREADABLE: "20,182 bytes of headers that are no texts"}
 
 
 def test_an_id_that_is_no_text_is_kept_in_escapes():

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.events.decode import BillDecoder, DlrDecoder, decode_each
-from service.events.message import Message, from_json, to_json
+from service.events.message import UNREADABLE, Message, from_json, to_json
 from service.events.records import BillEvent, Receipt, Refused, SubmitResult
 
 from ..samples import (
@@ -120,6 +120,13 @@ def test_a_native_bill_needs_account_and_amount(missing):
     headers = {name: value for name, value in bill().headers.items() if name != missing}
     with pytest.raises(Refused, match="neither"):
         decode_bill(with_headers(bill(), headers))
+
+
+@BOTH
+def test_headers_that_could_not_be_read_are_said_to_be_the_reason(decode):
+    message = Message("messaging", "dlr.x", "m1", {UNREADABLE: "ValueError: year"}, b"DELIVRD")
+    with pytest.raises(Refused, match="its headers cannot be read: 'ValueError: year'"):
+        decode(message)
 
 
 def test_an_unknown_type_header_is_refused():

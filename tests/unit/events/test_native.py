@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.events import native
+from service.events import fields, native
 from service.events.records import BillEvent, Receipt, Refused, SubmitResult
 from service.events.statuses import status_of
 
@@ -105,6 +105,17 @@ def test_a_refused_submission_has_no_operators_id():
 
 def test_an_operators_id_of_zeros_is_none():
     assert dlr(submit_result(smpp_msgid="000")).smpp_msgid is None
+
+
+def test_nothing_long_is_remembered():
+    for spaces in range(3):
+        assert dlr(receipt(body=b"DELIVRD" + b" " * spaces)).status.cdr_status == "delivered"
+        dlr(receipt(dlr_ddate="2607011200" + "x" * 50 * spaces))
+    before = native._bare_status.cache_info().currsize, fields._done_date.cache_info().currsize
+    for spaces in range(3, 9):
+        dlr(receipt(body=b"DELIVRD" + b" " * spaces, dlr_ddate="2607011200" + "x" * 50 * spaces))
+    after = native._bare_status.cache_info().currsize, fields._done_date.cache_info().currsize
+    assert after == before
 
 
 def test_a_status_is_no_longer_than_any_id():
