@@ -25,8 +25,8 @@ def drain_command(
         ),
     ] = Kind.JSON,
     events: Annotated[int, typer.Option(min=1, help="Events to drain.")] = 300_000,
-    cdrs: Annotated[int, typer.Option(min=1, help="CDRs that there are.")] = 1_000_000,
-    accounts: Annotated[int, typer.Option(min=1, help="Accounts that they are of.")] = 1000,
+    cdrs: command.CdrsOption = 1_000_000,
+    accounts: command.AccountsOption = 1000,
     refunds: Annotated[
         float, typer.Option(min=0, max=1, help="Share of charges that are refunded.")
     ] = 0.05,
@@ -34,9 +34,7 @@ def drain_command(
     batch_size: command.BatchSizeOption = None,
     prefetch: command.PrefetchOption = None,
     flush_ms: command.FlushMsOption = None,
-    receipt_log: Annotated[
-        bool, typer.Option(help="Whether receipts are also kept as they came.")
-    ] = False,
+    receipt_log: command.ReceiptLogOption = False,
     repeats: command.RepeatsOption = 1,
     seed: command.SeedOption = 1,
     output: command.OutputOption = None,

@@ -19,6 +19,18 @@ from bench.lab.workload import Kind, Workload
 
 _CEILING_EVENTS: Final = 100_000
 
+_KindOption = Annotated[
+    Literal["json", "native"],
+    typer.Option(
+        help="json: receipts of the JSON contract. native: a stock Jasmin's, to be linked by "
+        "operator id."
+    ),
+]
+_RateOption = Annotated[
+    float | None,
+    typer.Option(min=1, help="Events a second.", show_default="half of what a drain reaches"),
+]
+
 
 @dataclass
 class LoadResult(Result):
@@ -38,27 +50,16 @@ class LoadResult(Result):
 
 def load_command(
     *,
-    kind: Annotated[
-        Literal["json", "native"],
-        typer.Option(
-            help="json: receipts of the JSON contract. native: a stock Jasmin's, to be linked by "
-            "operator id."
-        ),
-    ] = "json",
-    rate: Annotated[
-        float | None,
-        typer.Option(min=1, help="Events a second.", show_default="half of what a drain reaches"),
-    ] = None,
+    kind: _KindOption = "json",
+    rate: _RateOption = None,
     seconds: Annotated[float, typer.Option(min=1, help="For how long.")] = 30.0,
-    cdrs: Annotated[int, typer.Option(min=1, help="CDRs that there are.")] = 1_000_000,
-    accounts: Annotated[int, typer.Option(min=1, help="Accounts that they are of.")] = 1000,
+    cdrs: command.CdrsOption = 1_000_000,
+    accounts: command.AccountsOption = 1000,
     workers: command.WorkersOption = CORES,
     batch_size: command.BatchSizeOption = None,
     prefetch: command.PrefetchOption = None,
     flush_ms: command.FlushMsOption = None,
-    receipt_log: Annotated[
-        bool, typer.Option(help="Whether receipts are also kept as they came.")
-    ] = False,
+    receipt_log: command.ReceiptLogOption = False,
     web: Annotated[bool, typer.Option("--web", help="Show locust's page meanwhile.")] = False,
     web_port: Annotated[int, typer.Option(min=1, help="Its port on 127.0.0.1.")] = 8089,
     seed: command.SeedOption = 1,

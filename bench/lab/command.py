@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -56,6 +57,11 @@ FlushMsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Milliseconds a batch waits at most.", show_default=_SERVICES_OWN),
 ]
+CdrsOption = Annotated[int, typer.Option(min=1, help="CDRs that there are.")]
+AccountsOption = Annotated[int, typer.Option(min=1, help="Accounts that they are of.")]
+ReceiptLogOption = Annotated[
+    bool, typer.Option(help="Whether receipts are also kept as they came.")
+]
 SeedOption = Annotated[int, typer.Option(help="Repeats the very same events and rows.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Runs; the median counts.")]
 OutputOption = Annotated[
@@ -83,6 +89,13 @@ DatabaseUrlOption = Annotated[
     ),
 ]
 QueueTypeOption = Annotated[QueueType, typer.Option(help="Kind of the queues.")]
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return what an option lists, each number once, from small to large. Raises ValueError."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise ValueError(f"{text!r}: expected numbers, as in 250,500,1000")
+    return tuple(sorted({int(number) for number in text.split(",")}))
 
 
 class Outcome(Protocol):

@@ -24,7 +24,7 @@ def peers_command(
     slow_events: Annotated[
         int, typer.Option(min=1, help="For those with a transaction for each receipt.")
     ] = 20_000,
-    cdrs: Annotated[int, typer.Option(min=1, help="CDRs that there are.")] = 1_000_000,
+    cdrs: command.CdrsOption = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes of each contestant.")] = CORES,
     c: Annotated[
         bool | None,

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import typer
 
@@ -30,6 +30,15 @@ class _Extent(NamedTuple):
     flush_ms: str
     paced_seconds: float
 
+    def given(self, **options: Any) -> Self:
+        """Return it with what options say otherwise; None says nothing."""
+        return self._replace(**{name: v for name, v in options.items() if v is not None})
+
+    def axes(self) -> Axes:
+        """Return the settings to be tried. Raises ValueError."""
+        axes = (self.batch_sizes, self.prefetch, self.workers, self.flush_ms)
+        return Axes(*map(command.numbers, axes))
+
 
 _FULL: Final = _Extent(
     *(20, 200_000, 1_000_000),
@@ -47,50 +56,61 @@ def _axis(name: str, default: str) -> Any:
     return typer.Option(help=f"{name} to try.", show_default=default, metavar="N,N,…")
 
 
+_BatchSizesOption = Annotated[str | None, _axis("Batch sizes", _FULL.batch_sizes)]
+_PrefetchOption = Annotated[str | None, _axis("Prefetches", _FULL.prefetch)]
+_WorkersOption = Annotated[str | None, _axis("Numbers of workers", _FULL.workers)]
+_FlushMsOption = Annotated[str | None, _axis("Flush intervals", _FULL.flush_ms)]
+_P99Option = Annotated[
+    str, typer.Option(help="What publish to commit may take for 99 % of the events.")
+]
+_MinutesOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="For all of it, about.", show_default=f"{_FULL.minutes:g}"),
+]
+_QuickOption = Annotated[
+    bool,
+    typer.Option(
+        "--quick", help="Two minutes: fewer cells, events and CDRs, latencies are derived."
+    ),
+]
+_PacedSecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="For how long latencies are measured, twice with each finalist; 0 derives them.",
+        show_default=f"{_FULL.paced_seconds:g}",
+    ),
+]
+_EventsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="In a finalist's drain.", show_default=f"{_FULL.events}"),
+]
+_CdrsOption = Annotated[
+    int | None, typer.Option(min=1, help="CDRs that there are.", show_default=f"{_FULL.cdrs}")
+]
+_ReportOption = Annotated[
+    Path | None, typer.Option(help="HTML file.", show_default="beside the JSON file")
+]
+
+
 def tune_command(
     *,
-    batch_sizes: Annotated[str | None, _axis("Batch sizes", _FULL.batch_sizes)] = None,
-    prefetch: Annotated[str | None, _axis("Prefetches", _FULL.prefetch)] = None,
-    workers: Annotated[str | None, _axis("Numbers of workers", _FULL.workers)] = None,
-    flush_ms: Annotated[str | None, _axis("Flush intervals", _FULL.flush_ms)] = None,
-    p99: Annotated[
-        str, typer.Option(help="What publish to commit may take for 99 % of the events.")
-    ] = "250ms",
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=0, help="For all of it, about.", show_default=f"{_FULL.minutes:g}"),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick", help="Two minutes: fewer cells, events and CDRs, latencies are derived."
-        ),
-    ] = False,
-    paced_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="For how long latencies are measured, twice with each finalist; 0 derives them.",
-            show_default=f"{_FULL.paced_seconds:g}",
-        ),
-    ] = None,
+    batch_sizes: _BatchSizesOption = None,
+    prefetch: _PrefetchOption = None,
+    workers: _WorkersOption = None,
+    flush_ms: _FlushMsOption = None,
+    p99: _P99Option = "250ms",
+    minutes: _MinutesOption = None,
+    quick: _QuickOption = False,
+    paced_seconds: _PacedSecondsOption = None,
     kind: Annotated[Kind, typer.Option(help="What is drained, as in `drain`.")] = Kind.JSON,
-    events: Annotated[
-        int | None,
-        typer.Option(min=1, help="In a finalist's drain.", show_default=f"{_FULL.events}"),
-    ] = None,
-    cdrs: Annotated[
-        int | None, typer.Option(min=1, help="CDRs that there are.", show_default=f"{_FULL.cdrs}")
-    ] = None,
-    receipt_log: Annotated[
-        bool, typer.Option(help="Whether receipts are also kept as they came.")
-    ] = False,
+    events: _EventsOption = None,
+    cdrs: _CdrsOption = None,
+    receipt_log: command.ReceiptLogOption = False,
     repeats: Annotated[int, typer.Option(min=1, help="Drains of each finalist, at most.")] = 7,
     seed: command.SeedOption = 1,
     output: command.OutputOption = None,
-    report: Annotated[
-        Path | None, typer.Option(help="HTML file.", show_default="beside the JSON file")
-    ] = None,
+    report: _ReportOption = None,
     directory: command.DirectoryOption = None,
     amqp_url: command.AmqpUrlOption = None,
     database_url: command.DatabaseUrlOption = None,
@@ -109,16 +129,20 @@ def tune_command(
     1 one does not, or the run failed; 2 usage.
     """
     where = command.PlaceOptions(directory, amqp_url, database_url, queue_type)
-    extent = _QUICK if quick else _FULL
+    extent = (_QUICK if quick else _FULL).given(
+        minutes=minutes,
+        events=events,
+        cdrs=cdrs,
+        batch_sizes=batch_sizes,
+        prefetch=prefetch,
+        workers=workers,
+        flush_ms=flush_ms,
+        paced_seconds=paced_seconds,
+    )
     goal_ms = _milliseconds(p99)
     try:
-        workload = Workload(kind, events or extent.events, cdrs or extent.cdrs, seed=seed)
-        axes = Axes(
-            _numbers(batch_sizes or extent.batch_sizes),
-            _numbers(prefetch or extent.prefetch),
-            _numbers(workers or extent.workers),
-            _numbers(flush_ms or extent.flush_ms),
-        )
+        workload = Workload(kind, extent.events, extent.cdrs, seed=seed)
+        axes = extent.axes()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     kept = None if kind is Kind.BILL else receipt_log
@@ -127,8 +151,7 @@ def tune_command(
     tuning = Tuning("tune", workload=workload, queue_type=queue_type, goal_ms=goal_ms)
     tuning.refused, tuning.report = grid.refused, report
 
-    paced = extent.paced_seconds if paced_seconds is None else paced_seconds
-    budget = Budget(minutes or extent.minutes, repeats, paced if kind in _PACED else 0)
+    budget = Budget(extent.minutes, repeats, extent.paced_seconds if kind in _PACED else 0)
 
     async def story(screen: Screen) -> Tuning:
         async with where.open(screen) as place:
@@ -136,12 +159,6 @@ def tune_command(
         return tuning
 
     command.run("tune", story, output)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ValueError(f"{text!r}: expected numbers, as in 250,500,1000")
-    return tuple(sorted({int(number) for number in text.split(",")}))
 
 
 def _milliseconds(text: str) -> float:

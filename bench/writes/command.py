@@ -18,7 +18,7 @@ from service.settings import Dlr
 def writes_command(
     *,
     events: Annotated[int, typer.Option(min=1, help="Receipts that each run writes.")] = 100_000,
-    cdrs: Annotated[int, typer.Option(min=1, help="CDRs that there are.")] = 1_000_000,
+    cdrs: command.CdrsOption = 1_000_000,
     batch_sizes: Annotated[
         str, typer.Option(help="Receipts in a transaction, each to be tried.", metavar="N,N,…")
     ] = "100,300,1000,3000,10000",
@@ -66,12 +66,9 @@ def writes_command(
     command.run("writes", story, output)
 
 
-def sizes_of(text: str, events: int) -> list[int]:
+def sizes_of(text: str, events: int) -> tuple[int, ...]:
     """Return the batch sizes that an option names. Raises ValueError."""
-    try:
-        sizes = sorted({int(number) for number in text.split(",")})
-    except ValueError:
-        raise ValueError(f"batch-sizes: {text!r}: expected numbers, as in 100,1000") from None
+    sizes = command.numbers(text)
     if not 0 < sizes[0] <= sizes[-1] <= events:
         raise ValueError(f"batch-sizes: {text}: expected 1 to {events:,}, the events of a run")
     return sizes
