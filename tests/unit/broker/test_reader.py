@@ -138,6 +138,17 @@ async def test_a_body_that_nothing_announced_ends_the_connection(wire):
         wire.feed(method + body)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["method", "header", "body"])
+async def test_a_frame_that_does_not_end_as_it_must_is_left_to_the_library(wire, number):
+    frames = split(frames_of(sent(1), 7))
+    frames[number] = frames[number][:-1] + b"\0"
+    data = b"".join(frames)
+    wire.feed(data)
+    assert wire.kept == []
+    assert data.endswith(wire.passed)
+    assert wire.passed.startswith(frames[number])
+
+
 async def test_frames_that_do_not_make_a_delivery_end_the_connection(wire):
     method, header, body = split(frames_of(sent(1, b"x" * 10), 7))
     empty = frame.marshal(ContentBody(b""), 7)
@@ -147,6 +158,7 @@ async def test_frames_that_do_not_make_a_delivery_end_the_connection(wire):
         method + empty + header,
         method + header + half + header + half,
         method + header + half + qos,
+        bytes([1, 0, 7, 0, 0, 0, 5]) + bytes.fromhex("003c003cff") + b"\xce",
         method + bytes([2, 0, 7, 0, 0, 0, 4]) + bytes(4) + b"\xce" + body,
         bytes([1, 0, 7, 0, 0, 0, 8]) + bytes.fromhex("003c003c") + bytes(4) + b"\xce" + body,
         bytes([1, 0, 7, 0, 0, 0, 14])

@@ -157,3 +157,31 @@ def test_what_is_no_date_is_none(text):
 def test_a_done_date_beyond_the_calendar_is_none_or_can_be_stored(text, zone):
     done_at = fields.done_date(text, ZoneInfo(zone))
     assert done_at is None or done_at.astimezone(UTC)
+
+
+@pytest.mark.parametrize("texts", [["m1", " "], ["m1", ""], ["m1", "x" * 256]])
+def test_one_id_that_cannot_be_is_found_among_the_others(texts):
+    with pytest.raises(Refused, match="message_id is"):
+        fields.identifiers("message_id", texts)
+
+
+def test_ids_of_a_batch_are_given_back():
+    assert fields.identifiers("message_id", ["m1", "x" * 255]) == ["m1", "x" * 255]
+
+
+@pytest.mark.parametrize(
+    "number", ["1e131072", "-1E+131072", "1e-16384", "0." + "0" * 16_383 + "1", "1" * 140_000]
+)
+def test_a_number_that_postgresql_cannot_keep_is_refused(number):
+    with pytest.raises(Refused, match="a number is out of range"):
+        fields.check_numbers(f'{{"x":[1,{number}]}}'.encode())
+
+
+@pytest.mark.parametrize("number", ["1e131071", "1e-16383", "0." + "0" * 16_382 + "1", "-1.5"])
+def test_a_number_that_it_can_is_not(number):
+    fields.check_numbers(f'{{"x":[1e1000,{number}]}}'.encode())
+
+
+def test_digits_are_looked_at_once():
+    # At every one of them again it would take longer than any test may.
+    fields.check_numbers(b'{"x":"' + (b"5" * 14_999 + b" ") * 2700 + b'"}')
