@@ -77,6 +77,19 @@ async def test_headers_nested_very_deeply_do_not_keep_a_receipt_from_waiting(
     assert await service.stop() == 0
 
 
+async def test_two_cdrs_of_one_message_do_not_make_up_for_one_that_is_missing(
+    start, gateway: Gateway
+) -> None:
+    service = await start(WORKERS="1", DLR_FLUSH_MS="1000").ready()
+    await gateway.add_cdrs(["twice"])
+    await gateway.add_cdrs(["twice"])
+    await gateway.publish([dlr("twice", "DELIVRD"), dlr("missing", "DELIVRD")])
+    await eventually(lambda: gateway.count("billing_parked", "message_id = 'missing'"), 1)
+    assert [line["size"] for line in service.events("batch")] == [2]
+    assert await gateway.count("sms_cdr", "status = 'delivered'") == 2
+    assert await service.stop() == 0
+
+
 async def test_what_never_matches_is_dead_lettered_as_it_came(start, gateway: Gateway) -> None:
     service = await start(PARKING_TTL="2").ready()
     lost = dlr(str(uuid4()), "DELIVRD")
