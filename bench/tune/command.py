@@ -120,10 +120,10 @@ def tune_command(
 
     Combinations that the service would refuse are left out. The others drain a few events each, the
     better half twice as many, and so on; the last four share what is left of the time, in turn.
-    Then events are published to each of these at a steady rate, half of what the fastest drains, to
-    measure latencies (kinds json and native; for others p99 is derived: flush interval + 99th
-    percentile of the commits). The fastest that keeps the latency goal is recommended. Writes a
-    report as one HTML file.
+    Then events are published to each of these at a steady rate, half of what the fastest keeps up
+    with while they are being published, to measure latencies (kinds json and native; for others p99
+    is derived: flush interval + 99th percentile of the commits). The fastest that keeps the latency
+    goal is recommended. Writes a report as one HTML file.
 
     A drain counts only if every event is found again, once, in the database. Exit codes: 0 all do;
     1 one does not, or the run failed; 2 usage.

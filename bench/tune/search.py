@@ -9,17 +9,20 @@ from bench.lab.contestant import Contestant, service
 from bench.lab.drain import drain
 from bench.lab.load import load, must_keep_commit_times
 from bench.lab.place import Place, Unusable
+from bench.lab.traffic import Traffic
 from bench.lab.workload import Workload
 from bench.load import traffic_at
 from bench.tune.cell import Cell
 from bench.tune.halving import FINALISTS, affords_round, ladder, survivors
-from bench.tune.standing import standings
+from bench.tune.standing import Standing, standings
 from bench.tune.tuning import Tuning
 from service.settings import Stream
 
 _PACED_ROUNDS: Final = 2
 # Of a paced run, besides what it publishes for: fresh tables, start, idling, stop.
 _PACED_OVERHEAD: Final = 25.0
+# For how long more is published than anybody keeps up with.
+_FLOOD_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,12 @@ class Budget:
 
     def drain_seconds(self, cells: int) -> float:
         """Return what is left for drains."""
-        run = self.paced_seconds + _PACED_OVERHEAD if self.paced_seconds else 0
-        return max(0, self.minutes * 60 - min(cells, FINALISTS) * _PACED_ROUNDS * run)
+        if not self.paced_seconds:
+            return self.minutes * 60
+        runs = min(cells, FINALISTS) * _PACED_ROUNDS
+        flood = 3 * _FLOOD_SECONDS + _PACED_OVERHEAD
+        paced = runs * (self.paced_seconds + _PACED_OVERHEAD)
+        return max(0, self.minutes * 60 - flood - paced)
 
 
 class Search:
@@ -101,14 +108,13 @@ class Search:
                     break
 
     async def _pace(self) -> None:
-        """Measure latencies at half of what the fastest finalist drains."""
+        """Measure latencies at half of what can be kept up with."""
         tuning = self._tuning
         found = [each for each in tuning.standings() if tuning.is_final(each) and not each.is_void]
         if not found:
             return
-        rate = round(max(each.rate.median for each in found) / 2, 1)
-        seconds = min(self._budget.paced_seconds, tuning.workload.cdrs / rate)
-        traffic = traffic_at(rate, seconds, tuning.workload)
+        rate = round(await self._ceiling(found[0]) / 2, 1)
+        traffic = self._traffic(rate, self._budget.paced_seconds)
         for _ in range(_PACED_ROUNDS):
             for standing in found:
                 contestant = self._contestant(standing.cell, traffic.workload)
@@ -116,6 +122,24 @@ class Search:
                 latency = loaded.measurement.latency_ms
                 self._place.screen.tell(f"{standing.cell}: p99 {latency.get('p99', 0):.0f} ms")
                 tuning.measurements.append(loaded.measurement)
+
+    async def _ceiling(self, fastest: Standing) -> float:
+        """Return how many events a second are settled while they are being published.
+
+        A publisher takes its share of the machine, and is slower than a drain where it is on the
+        same one; what it cannot publish in time would count as latency.
+        """
+        traffic = self._traffic(fastest.rate.median, _FLOOD_SECONDS)
+        contestant = self._contestant(fastest.cell, traffic.workload)
+        measurement = (await load(self._place, traffic, contestant)).measurement
+        rate = min(measurement.rate or fastest.rate.median, fastest.rate.median)
+        self._place.screen.tell(f"{rate:,.0f} events/s, published and settled at once")
+        return rate
+
+    def _traffic(self, rate: float, seconds: float) -> Traffic:
+        """Return events at a rate, for so long as there are CDRs for them."""
+        workload = self._tuning.workload
+        return traffic_at(rate, min(seconds, workload.cdrs / rate), workload)
 
     def _survivors(self, keep: int) -> list[Cell]:
         found = standings(self._tuning.measurements)

@@ -67,8 +67,8 @@ class Tuning(Result):
             return f"p99 is derived, not measured: {_DERIVED}"
         return (
             "p99 of finalists is measured, from when an event was due to be published to its "
-            f"commit, at {rate:,.0f} events/s, half of what the fastest drains. That of the others "
-            f"is derived: {_DERIVED}"
+            f"commit, at {rate:,.0f} events/s, half of what the fastest keeps up with while they "
+            f"are being published. That of the others is derived: {_DERIVED}"
         )
 
     def content(self) -> dict[str, Any]:
