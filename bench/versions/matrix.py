@@ -28,7 +28,6 @@ TESTS: Final = tuple(
         "refused_dead_letters",
         "dlq",
         "reconcile",
-        "drain",
         "outages",
         "supervisor",
         "versions",

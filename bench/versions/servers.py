@@ -17,7 +17,7 @@ from bench.stack import StackError, ensure_installed
 from bench.stack.install import postgres_bindir, rabbitmq_bindir
 
 INSTALLED: Final = "installed"
-RABBITMQ: Final = (INSTALLED, "trixie")
+RABBITMQ: Final = (INSTALLED, "trixie", "sid")
 POSTGRESQL: Final = {
     "13": "13.23.0-beta.16",
     "14": "14.23.0-beta.17",
