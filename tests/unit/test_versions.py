@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service import versions
+from service import versions, worker
 from service.exits import CannotStart
 
 
@@ -38,3 +38,13 @@ def test_the_oldest_that_was_tested_and_all_later_ones_are_taken(major):
 )
 def test_versions_of_rabbitmq_are_compared_as_numbers(version, is_old):
     assert versions.is_old_rabbitmq(version) is is_old
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "said"),
+    [("3.9.29", "warning", "RabbitMQ 3.9.29 is older than 3.10"), ("4.0.5", "info", "connected")],
+)
+def test_a_worker_tells_which_broker_it_is_and_warns_of_an_old_one(logged, version, level, said):
+    worker._tell_version(version)
+    assert [line["log_level"] for line in logged] == [level]
+    assert logged[0]["event"].startswith(said)
