@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos outage bench bad-rows lint format lock clean
+.PHONY: help setup run test versions chaos outage bench bad-rows lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ run: .venv/.ready ## Run it: on private RabbitMQ and PostgreSQL with sample traf
 
 test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+versions: .venv/.ready ## Run the tests that matter on PostgreSQL 13 to 18 and on RabbitMQ 4
+	@$(BIN)/python -m bench.versions $(ARGS)
 
 chaos: .venv/.ready ## Break everything at random under load, then compare every event and cent
 	@$(BIN)/python -m bench.chaos run $(ARGS)

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from service import pulse, retry
+from service import pulse, retry, versions
 from service.broker import leniency, topology
-from service.broker.connection import connect
+from service.broker.connection import connect, server_version
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
@@ -234,6 +234,7 @@ class Worker:
             # One of its own: under an alarm RabbitMQ stops reading connections that publish.
             connect(jasmin, f"{self._name} dead letters") as publishing,
         ):
+            _tell_version(server_version(connection))
             await topology.declare(connection, sources)
             self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None
@@ -291,6 +292,17 @@ class Worker:
         self._life.beat(consuming=consuming, writable=writable, circuit=circuit)
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)
+
+
+def _tell_version(rabbitmq: str) -> None:
+    if versions.is_old_rabbitmq(rabbitmq):
+        oldest = ".".join(map(str, versions.OLDEST_RABBITMQ))
+        log.warning(
+            f"RabbitMQ {rabbitmq} is older than {oldest}, the oldest that was tested: it refuses "
+            "quorum queues with a time limit, and classic ones are at your own risk; upgrade it"
+        )
+    else:
+        log.info("connected", rabbitmq=rabbitmq)
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:

@@ -1,7 +1,12 @@
-"""Finds the servers' programs on this machine, and installs what is missing."""
+"""Finds the servers' programs on this machine, and installs what is missing.
+
+Other releases are run where the environment says so: STACK_POSTGRES_BINDIR is the directory of
+PostgreSQL's programs, STACK_RABBITMQ_PREFIX is put before every command of RabbitMQ's.
+"""
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -82,12 +87,26 @@ def rabbitmq_bindir() -> Path:
 
 
 def postgres_bindir() -> Path:
-    """The directory of the programs `postgres` and `initdb`, those of the newest version.
+    """The directory of the programs `postgres` and `initdb`, by default the newest ones.
 
     Raises:
         StackError: PostgreSQL is not installed.
     """
     return _find_postgres() or _refuse("postgresql")
+
+
+def rabbitmq_prefix() -> list[str]:
+    """What to put before a command of RabbitMQ's or Erlang's to run it."""
+    return shlex.split(os.environ.get("STACK_RABBITMQ_PREFIX", ""))
+
+
+def psql() -> Path:
+    """The program `psql`, that of the newest version that is installed.
+
+    Raises:
+        StackError: PostgreSQL is not installed.
+    """
+    return (_find_installed_postgres() or _refuse("postgresql")) / "psql"
 
 
 def pgbouncer_bindir() -> Path:
@@ -132,6 +151,12 @@ def _find_rabbitmq() -> Path | None:
 
 
 def _find_postgres() -> Path | None:
+    if chosen := os.environ.get("STACK_POSTGRES_BINDIR"):
+        return _first_with([Path(chosen)], "postgres", "initdb")
+    return _find_installed_postgres()
+
+
+def _find_installed_postgres() -> Path | None:
     versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     places = sorted(versions, key=lambda path: float(path.parent.name), reverse=True)
     if pg_config := shutil.which("pg_config"):

@@ -28,7 +28,7 @@ _SETTINGS = {
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108 - whose the directory in it is gets looked at
 _INITDB = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-_INITDB += ["--no-sync", "--no-instructions"]
+_INITDB += ["--no-sync"]
 
 
 class PostgreSQL(Server):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from bench.stack.errors import StackError
-from bench.stack.install import rabbitmq_bindir
+from bench.stack.install import rabbitmq_bindir, rabbitmq_prefix
 from bench.stack.process import environment, spawn
 from bench.stack.server import Server
 
@@ -66,7 +66,8 @@ class RabbitMQ(Server):
         Raises:
             StackError: the command failed or took more than a minute.
         """
-        command = [str(rabbitmq_bindir() / "rabbitmqctl"), "--quiet", *args]
+        program = str(rabbitmq_bindir() / "rabbitmqctl")
+        command = [*rabbitmq_prefix(), program, "--quiet", *args]
         try:
             done = subprocess.run(
                 command,
@@ -141,7 +142,7 @@ class RabbitMQ(Server):
 
     def _add_child(self, command: list[str]) -> None:
         child = spawn(
-            command,
+            [*rabbitmq_prefix(), *command],
             directory=self.directory,
             log=self.log,
             variables=self._variables(),

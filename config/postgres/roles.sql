@@ -20,6 +20,8 @@ SELECT format('CREATE ROLE %I', role)
 FROM unnest(ARRAY['billing_migrator', 'billing_service', 'billing_reader']) AS role
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
 \gexec
+-- PostgreSQL 13 would keep them as MD5, which a pg_hba.conf with scram-sha-256 does not let in.
+SET LOCAL password_encryption = 'scram-sha-256';
 ALTER ROLE billing_migrator LOGIN PASSWORD :'migrator_password';
 ALTER ROLE billing_service LOGIN PASSWORD :'service_password';
 ALTER ROLE billing_reader LOGIN PASSWORD :'reader_password';

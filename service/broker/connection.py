@@ -82,6 +82,12 @@ async def connect(settings: Jasmin, name: str) -> AsyncIterator[PeelingConnectio
         yield connection
 
 
+def server_version(connection: PeelingConnection) -> str:
+    """What the broker calls its version, for example 4.0.5; empty where it says nothing."""
+    transport = connection.transport
+    return str(transport.connection.server_properties.get("version", "")) if transport else ""
+
+
 def _tls_context(settings: Jasmin) -> ssl.SSLContext:
     files = tls.Files(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
     try:

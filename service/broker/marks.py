@@ -10,6 +10,7 @@ from aio_pika import DeliveryMode
 from aio_pika import Message as AmqpMessage
 from pamqp import encode
 
+from service.broker.properties import ACQUIRED_COUNT, DELIVERY_COUNT, SENT_TIME
 from service.events.message import UNREADABLE, Message
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ ROUTING_KEY: Final = "x-billing-routing-key"
 # Names of its own headers, where these cannot be published again as they were.
 HEADERS: Final = "x-billing-headers"
 
-# Set by RabbitMQ on what it dead-letters itself.
+# Set by RabbitMQ on what it dead-letters itself, and at a delivery.
 _DEATHS: Final = "x-death"
-_BROKER_MARKS: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
+_BROKER_MARKS: Final = (
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    DELIVERY_COUNT,
+    ACQUIRED_COUNT,
+    SENT_TIME,
+)
 
 # Well below the smallest frame that a header must fit into.
 MAX_HEADER_BYTES: Final = 32_768

@@ -16,8 +16,12 @@ from pamqp.header import ContentHeader
 
 from service.events.message import UNREADABLE
 
-# Set by quorum queues on a message that is delivered again.
+# Set by quorum queues on a message that is delivered again: how often it has been before.
 DELIVERY_COUNT: Final = "x-delivery-count"
+# The same since RabbitMQ 4.3, whose delivery count leaves out what was requeued on purpose.
+ACQUIRED_COUNT: Final = "x-acquired-count"
+# When it was delivered, where RabbitMQ 4.2 or later is told to say so.
+SENT_TIME: Final = "x-opt-rabbitmq-sent-time"
 
 _HEADERS: Final = 0x2000
 _OCTETS: Final = 0x1000 | 0x0800  # delivery-mode and priority
@@ -51,7 +55,7 @@ class Properties(msgspec.Struct, gc=False):
 
     Attributes:
         message_id: as set by the publisher.
-        headers: the header table, without what the queue adds to it.
+        headers: the header table, without what the broker adds at each delivery.
         timestamp: POSIX time in seconds.
         delivery_count: how often a quorum queue has delivered it before; None where it was not.
     """
@@ -122,7 +126,7 @@ def _learn(header: bytes, decoded: Properties) -> None:
         at += len(name.encode()) + _BEFORE_TEXT
         spans.append(slice(at, at := at + len(value.encode())))
     if at != _TABLE + _length(header, 2)[0]:
-        return  # a name came twice, or the queue's count was taken out
+        return  # a name came twice, or what the broker adds was taken out
     if decoded.message_id is not None:
         at += (header[0] << 8 & _OCTETS).bit_count() + 1
         spans.append(slice(at, len(header)))
@@ -198,6 +202,14 @@ def _thoroughly(header: bytes) -> Properties:
 
 
 def _taken_count(headers: dict[str, Any]) -> int | None:
-    """Take the queue's count out of the headers; a publisher may have written one that is none."""
+    """Take what differs from one delivery to the next out of the headers, and return the count.
+
+    A message that comes again must look the same, as it may be parked. A publisher may have
+    written a count that is none.
+    """
     counted = headers.pop(DELIVERY_COUNT, None)
+    acquired = headers.pop(ACQUIRED_COUNT, None)
+    headers.pop(SENT_TIME, None)
+    if acquired is not None:
+        counted = acquired
     return counted if isinstance(counted, int) else None

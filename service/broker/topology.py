@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from service.settings import QueueType, Stream
 
 MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
-# As good as none, which 3.10 cannot be asked for. RabbitMQ 4 drops a message of a quorum queue
-# after 20 returns, and everyone who looks at a dead letter returns it.
-DEAD_DELIVERY_LIMIT: Final = 2_147_483_647
+# As good as none, which 3.10 cannot be asked for. Without it RabbitMQ 4 gives up on a message of
+# a quorum queue after 20 deliveries, be it a worker that was killed, a connection that was cut or
+# somebody who looked at a dead letter. What fails is counted by this service itself.
+DELIVERY_LIMIT: Final = 2_147_483_647
 
 
 class Source(NamedTuple):
@@ -54,7 +55,7 @@ def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
     default exchange.
     """
     return {
-        "x-queue-type": settings.queue_type,
+        **_kind(settings.queue_type),
         "x-message-ttl": MESSAGE_TTL_MS,
         "x-max-length": settings.max_length,
         "x-overflow": "drop-head",
@@ -65,9 +66,13 @@ def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
 
 def dead_queue_arguments(queue_type: QueueType) -> dict[str, Any]:
     """Return the arguments of a dead queue, where nothing is ever pushed out."""
+    return _kind(queue_type)
+
+
+def _kind(queue_type: QueueType) -> dict[str, Any]:
     if queue_type == "classic":
         return {"x-queue-type": queue_type}
-    return {"x-queue-type": queue_type, "x-delivery-limit": DEAD_DELIVERY_LIMIT}
+    return {"x-queue-type": queue_type, "x-delivery-limit": DELIVERY_LIMIT}
 
 
 async def declare(

@@ -13,6 +13,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+from service import versions
+
 # A gateway may well use Alembic in the same database, under its default table.
 VERSION_TABLE = "billing_schema_version"
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -35,23 +37,22 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
 
     Raises:
         Pooled: the URL leads to a connection pooler.
+        CannotStart: the server is too old.
         sqlalchemy.exc.DBAPIError, psycopg.Error: the database refused or is away.
     """
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
     )
-    with (
-        psycopg.connect(url, autocommit=True) as lock,
-        _one_host_at_a_time(lock, report),
-        engine.connect() as connection,
-    ):
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.commit()
-        before = _current(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
-        after = _current(connection)
+    with psycopg.connect(url, autocommit=True) as lock:
+        versions.check_postgresql(lock.info.server_version // 10_000)
+        with _one_host_at_a_time(lock, report), engine.connect() as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            connection.commit()
+            before = _current(connection)
+            config = _config()
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, "head")
+            after = _current(connection)
     report(f"schema {after}" + (" is up to date" if before == after else f" (was {before})"))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from service import retry, tls
+from service import retry, tls, versions
 from service.exits import CannotStart
 from service.store import errors, sql
 
@@ -122,6 +122,7 @@ async def _connect(settings: Database, name: str) -> asyncpg.Pool:
         reset=_leave_alone if settings.pgbouncer else None,
     )
     try:
+        await _check_version(pool)
         await _check_schema(pool)
         await _check_privileges(pool)
     except BaseException:
@@ -146,6 +147,11 @@ async def ping(pool: asyncpg.Pool) -> None:
 
 async def _leave_alone(_: asyncpg.Connection) -> None:
     """Do what asyncpg does to a connection that goes back to its pool: nothing."""
+
+
+async def _check_version(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection:
+        versions.check_postgresql(connection.get_server_version().major)
 
 
 async def _check_schema(pool: asyncpg.Pool) -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from bench.stack import Stack
-from bench.stack.install import postgres_bindir
+from bench.stack.install import psql
 from tests.integration.conftest import ROOT
 from tests.integration.test_migrations import GATEWAY_TABLES
 from tests.support.gateway import Gateway, bill, capture, dlr
@@ -28,7 +28,7 @@ def roles_sql(dsn: str, *variables: str) -> None:
     given = [f"{kind}_password={PASSWORD}" for kind in ("migrator", "service", "reader")]
     options = [item for variable in (*given, *variables) for item in ("-v", variable)]
     done = subprocess.run(
-        [postgres_bindir() / "psql", dsn, "-X", "-q", *options, "-f", script],
+        [psql(), dsn, "-X", "-q", *options, "-f", script],
         capture_output=True,
         text=True,
         check=False,

@@ -126,14 +126,15 @@ async def test_topology_is_as_specified(start, stack: Stack, vhost: str, gateway
         "x-dead-letter-exchange": "",
     }
     queues = {queue["name"]: queue for queue in stack.rabbitmq.api("GET", f"/queues/{vhost}")}
-    for name, kind in (
-        ("billing_service.dlr", "quorum"),
-        ("billing_service.submit_sm_resp", "classic"),
+    for name, kind, more in (
+        ("billing_service.dlr", "quorum", {"x-delivery-limit": 2**31 - 1}),
+        ("billing_service.submit_sm_resp", "classic", {}),
     ):
         assert queues[name]["durable"]
         assert queues[name]["arguments"] == limits | {
             "x-queue-type": kind,
             "x-dead-letter-routing-key": f"{name}.dead",
+            **more,
         }
         assert queues[f"{name}.dead"]["durable"]
         assert queues[f"{name}.dead"]["arguments"] == dead_queue_arguments(kind)

@@ -3,8 +3,10 @@
 from functools import cache
 from pathlib import Path
 
+FOLDER = Path(__file__).parent
+
 
 @cache
 def statement(name: str) -> str:
     """Return the text of ``name``.sql in this folder."""
-    return (Path(__file__).parent / f"{name}.sql").read_text()
+    return (FOLDER / f"{name}.sql").read_text()

@@ -23,7 +23,7 @@ WITH needed AS (
             'UPDATE'
         )
     ) AS gateway (tablename, columns, privilege)
-    CROSS JOIN LATERAL string_to_table(columns, ' ') AS columnname
+    CROSS JOIN LATERAL unnest(string_to_array(columns, ' ')) AS columnname
     UNION ALL
     SELECT tablename, NULL, privilege
     FROM (VALUES
@@ -33,7 +33,7 @@ WITH needed AS (
         ('billing_receipt_log', 'SELECT INSERT DELETE'),
         ('billing_refund', 'SELECT INSERT UPDATE DELETE')
     ) AS own (tablename, privileges)
-    CROSS JOIN LATERAL string_to_table(privileges, ' ') AS privilege
+    CROSS JOIN LATERAL unnest(string_to_array(privileges, ' ')) AS privilege
 )
 SELECT
     current_user AS role,

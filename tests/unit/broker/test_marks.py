@@ -22,6 +22,10 @@ BY_THE_BROKER = {
         }
     ],
     "x-first-death-reason": "maxlen",
+    "x-last-death-reason": "maxlen",
+    "x-delivery-count": 1,
+    "x-acquired-count": 2,
+    "x-opt-rabbitmq-sent-time": 1_767_323_045_000,
 }
 
 

@@ -94,6 +94,19 @@ def test_the_queues_count_is_no_header_of_the_message(value):
     assert decoded == properties.Properties(None, {}, None, value)
 
 
+@pytest.mark.parametrize(
+    ("added", "count"),
+    [
+        ({"x-acquired-count": 3}, 3),  # RabbitMQ 4.3, requeued by us
+        ({"x-acquired-count": 3, "x-delivery-count": 1}, 3),  # and once a consumer died of it
+        ({"x-opt-rabbitmq-sent-time": 1_767_323_045_000}, None),
+    ],
+)
+def test_what_newer_brokers_add_at_a_delivery_is_no_header_of_the_message(added, count):
+    decoded = properties.decode(marshalled(headers={"type": "deliver_sm", **added}))
+    assert decoded == properties.Properties(None, {"type": "deliver_sm"}, None, count)
+
+
 def test_a_count_that_the_queue_did_not_write_is_none():
     decoded = properties.decode(marshalled(headers={"x-delivery-count": "many"}))
     assert decoded == properties.Properties(None, {})

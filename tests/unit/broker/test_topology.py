@@ -47,8 +47,10 @@ async def refusal(error: Exception) -> str:
 
 
 @pytest.mark.parametrize("source", [DLR, BILL])
-@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
-def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, queue_type):
+@pytest.mark.parametrize(
+    ("queue_type", "more"), [("quorum", {"x-delivery-limit": 2**31 - 1}), ("classic", {})]
+)
+def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, queue_type, more):
     assert topology.queue_arguments(source, Dlr(queue_type=queue_type)) == {
         "x-queue-type": queue_type,
         "x-message-ttl": 86_400_000,
@@ -56,6 +58,7 @@ def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, qu
         "x-overflow": "drop-head",
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": f"{source.queue}.dead",
+        **more,
     }
 
 
@@ -130,6 +133,13 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             "received the value 'quorum' of type 'longstr' but current is the value 'classic' of "
             "type 'longstr'",
             ["it has 'classic'", "dlr.queue_type (BILLING_DLR_QUEUE_TYPE)"],
+        ),
+        (
+            "x-delivery-limit",
+            "queue",
+            DLR.queue,
+            "received the value '2147483647' of type 'signedint' but current is none",
+            ["x-delivery-limit: it has none", "declares '2147483647'", "Let the queue run empty"],
         ),
         (
             "x-queue-type",

@@ -1,18 +1,21 @@
 -- The tables of this service alone.
 
 -- The rank of a row that was written before status_rank was there. A failure whose cause is not
--- known counts as final, so that nothing weaker replaces it.
+-- known counts as final, so that nothing weaker replaces it. Its body is a text, as PostgreSQL 13
+-- knows no other.
 CREATE FUNCTION billing_status_rank(status text) RETURNS smallint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE status
-    WHEN 'delivered' THEN 6
-    WHEN 'failed' THEN 5
-    WHEN 'expired' THEN 5
-    WHEN 'rejected' THEN 5
-    WHEN 'pending' THEN 3
-    WHEN 'submitted' THEN 2
-    ELSE 0
-END;
+AS $$
+    SELECT CASE status
+        WHEN 'delivered' THEN 6
+        WHEN 'failed' THEN 5
+        WHEN 'expired' THEN 5
+        WHEN 'rejected' THEN 5
+        WHEN 'pending' THEN 3
+        WHEN 'submitted' THEN 2
+        ELSE 0
+    END::smallint
+$$;
 
 -- Every charge once, under its bill id. The amount is exact, as the gateway wrote it.
 CREATE TABLE billing_event (
