@@ -17,10 +17,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def run(
     *,
-    rate: Annotated[float, typer.Option(min=50, help="Messages per second.")] = 1000,
+    rate: Annotated[float, typer.Option(min=50, help="Messages per second.")] = 500,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes on each host.")] = 1,
-    away: Annotated[float, typer.Option(min=1, help="Seconds that each fault lasts.")] = 15,
-    calm: Annotated[float, typer.Option(min=1, help="Seconds between the faults.")] = 12,
+    away: Annotated[float, typer.Option(min=1, help="Seconds that each fault lasts.")] = 20,
+    calm: Annotated[float, typer.Option(min=1, help="Seconds between the faults.")] = 10,
     seed: Annotated[
         int | None, typer.Option(help="Repeats a run's plan.", show_default="random")
     ] = None,
