@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test versions chaos outage bench bad-rows lint format lock clean
+.PHONY: help setup run test versions chaos outage cluster bench bad-rows lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ chaos: .venv/.ready ## Break everything at random under load, then compare every
 
 outage: .venv/.ready ## Take the database away for a minute under 2,000 events/s, and compare
 	@$(BIN)/python -m bench.chaos outage $(ARGS)
+
+cluster: .venv/.ready ## Take nodes of a RabbitMQ cluster and hosts of the service away under load, and compare
+	@$(BIN)/python -m bench.cluster $(ARGS)
 
 bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it lists what there is
 	@$(BIN)/python -m bench $(ARGS)

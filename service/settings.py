@@ -28,7 +28,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from service import tls
+from service import addresses, tls
+from service.addresses import Address
 
 ENV_PREFIX = "BILLING_"
 DAY = 86_400.0
@@ -40,6 +41,8 @@ AMQPS_PORT = 5671
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SSL_FILES = ("sslrootcert", "sslcert", "sslkey")
+# Of PostgreSQL's target_session_attrs, those that lead to where can be written.
+WRITABLE_SESSIONS = ("read-write", "primary", "any")
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
 Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
@@ -64,7 +67,10 @@ class Section(BaseModel):
 class Jasmin(Section):
     """Where the gateway's RabbitMQ is."""
 
-    amqp_host: str = Field("localhost", pattern=r"^[^/@\s]+$", description="RabbitMQ host")
+    amqp_host: str = Field(
+        "localhost",
+        description="RabbitMQ host, or those of a cluster: rabbit-1,rabbit-2:5673",
+    )
     amqp_tls: bool = Field(
         False, description="speak TLS; the broker's certificate and host name are always verified"
     )
@@ -72,7 +78,7 @@ class Jasmin(Section):
         default_factory=lambda data: AMQPS_PORT if data.get("amqp_tls") else AMQP_PORT,
         ge=1,
         le=65_535,
-        description="RabbitMQ port; default: 5672, or 5671 with amqp_tls",
+        description="RabbitMQ port of hosts that name none; default: 5672, or 5671 with amqp_tls",
     )
     amqp_ca_file: str = Field(
         "", description="PEM file of the authorities to trust; empty: those of the system"
@@ -91,6 +97,14 @@ class Jasmin(Section):
     )
 
     @model_validator(mode="after")
+    def _addresses_can_be_read(self) -> Jasmin:
+        try:
+            addresses.parse(self.amqp_host, self.amqp_port)
+        except ValueError as error:
+            raise ValueError(f"amqp_host: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _certificates_can_be_used(self) -> Jasmin:
         files = tls.Files(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file)
         given = files.given("amqp_{}_file")
@@ -104,9 +118,15 @@ class Jasmin(Section):
         return self
 
     @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where RabbitMQ is: the nodes of one cluster, each as good as the other."""
+        return addresses.parse(self.amqp_host, self.amqp_port)
+
+    @property
     def is_exposed(self) -> bool:
         """Whether others on the network could read or forge what is said."""
-        return not self.amqp_tls and self.amqp_host not in LOCAL_HOSTS
+        is_local = all(address.host in LOCAL_HOSTS for address in self.addresses)
+        return not (self.amqp_tls or is_local)
 
 
 class Database(Section):
@@ -133,18 +153,25 @@ class Database(Section):
                 "url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with any of "
                 "/ : @ ? # [ ] % in user or password written as %2F %3A %40 %3F %23 %5B %5D %25"
             )
-        if problem := _tls_problem(url):
+        if problem := _hosts_problem(url) or _tls_problem(url):
             raise ValueError(f"url: {problem}")
         return self
 
     @property
+    def urls(self) -> list[str]:
+        """The URL of each host: the same as ``url`` where it names one."""
+        url = self.url.get_secret_value()
+        parts = urlsplit(url)
+        login, at, hosts = parts.netloc.rpartition("@")
+        if "," not in hosts:
+            return [url]
+        each = (f"{login}{at}{host}" for host in hosts.split(","))
+        return [parts._replace(netloc=netloc).geturl() for netloc in each]
+
+    @property
     def is_exposed(self) -> bool:
         """Whether others on the network could read or forge what is said."""
-        parts = urlsplit(self.url.get_secret_value())
-        query = parse_qs(parts.query)
-        host = query.get("host", [parts.hostname or "localhost"])[-1]
-        is_verified = query.get("sslmode", [""])[-1] in {"verify-ca", "verify-full"}
-        return not (is_verified or host in LOCAL_HOSTS or host.startswith("/"))
+        return any(map(_is_exposed, self.urls))
 
 
 class Stream(Section):
@@ -366,21 +393,51 @@ SECRET_FILES = {
 
 
 def is_postgresql_url(text: str) -> bool:
-    """Whether a URL names a server and a database, and hides no password in the wrong place."""
+    """Whether a URL names servers and a database, and hides no password in the wrong place."""
     try:
         parts = urlsplit(text)
         database = parts.path.removeprefix("/")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
         return (
             parts.scheme in {"postgresql", "postgres"}
             and bool(database)
             and not set(database) & set("/@:")
-            and parts.port != 0  # raises where there is no number
+            and (all(hosts) or len(hosts) == 1)
+            and all(urlsplit(f"//{host}").port != 0 for host in hosts)  # raises: it is no number
             and not parts.fragment
             and ";" not in database
             and bool(parse_qs(parts.query, strict_parsing=True) if parts.query else True)
         )
     except ValueError:
         return False
+
+
+def _is_exposed(url: str) -> bool:
+    """Whether others on the network could read or forge what is said to the host of a URL."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host = query.get("host", [parts.hostname or "localhost"])[-1]
+    is_verified = query.get("sslmode", [""])[-1] in {"verify-ca", "verify-full"}
+    return not (is_verified or host in LOCAL_HOSTS or host.startswith("/"))
+
+
+def _hosts_problem(url: str) -> str | None:
+    """Say what of a URL would lead to a server that takes no writes."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    if "," in query.get("host", [""])[-1]:
+        return (
+            "several hosts are written as postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE"
+        )
+    wanted = query.get("target_session_attrs", [""])[-1]
+    if wanted and wanted not in WRITABLE_SESSIONS:
+        return f"target_session_attrs is none of {', '.join(WRITABLE_SESSIONS)}"
+    if "," in parts.netloc.rpartition("@")[2] and not wanted:
+        return (
+            "names several hosts: add ?target_session_attrs=read-write, so that a standby, which "
+            "takes no writes, is passed over"
+        )
+    return None
 
 
 def _tls_problem(url: str) -> str | None:

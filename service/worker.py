@@ -16,7 +16,7 @@ import structlog
 
 from service import pulse, retry, versions
 from service.broker import leniency, topology
-from service.broker.connection import connect, server_version
+from service.broker.connection import connect, in_turn, server_version
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
@@ -93,6 +93,7 @@ class Worker:
         self.stop = asyncio.Event()
         self._settings = settings
         self._name = name
+        self._addresses = in_turn(settings.jasmin)
         self._life = life
         self._supervisor = supervisor
         self._circuit: Circuit | None = None
@@ -228,11 +229,11 @@ class Worker:
             CannotStart: the broker refuses us or our topology.
         """
         sources = {stream.source: stream.settings for stream in streams}
-        jasmin = self._settings.jasmin
+        jasmin, addresses = self._settings.jasmin, self._addresses
         async with (
-            connect(jasmin, self._name) as connection,
+            connect(jasmin, self._name, addresses) as connection,
             # One of its own: under an alarm RabbitMQ stops reading connections that publish.
-            connect(jasmin, f"{self._name} dead letters") as publishing,
+            connect(jasmin, f"{self._name} dead letters", addresses) as publishing,
         ):
             _tell_version(server_version(connection))
             await topology.declare(connection, sources)
@@ -256,7 +257,11 @@ class Worker:
                     ]
                     self._is_patient = True
                     self._show()
-                    log.info("consuming", queues=[stream.source.queue for stream in streams])
+                    log.info(
+                        "consuming",
+                        broker=str(connection.address),
+                        queues=[stream.source.queue for stream in streams],
+                    )
                     await asyncio.wait(consuming)
                     watching.cancel()
             except* OUTAGES as group:
@@ -271,7 +276,7 @@ class Worker:
                 if isinstance(lost, HeldTooLong) and self._circuit is not None:
                     self._circuit.doubt()
                     raise lost
-                raise SessionLost(str(lost)) from lost
+                raise SessionLost(f"{connection.address}: {lost}") from lost
 
     async def _beat(self) -> None:
         """Show every second how this process is; notice if its supervisor is gone."""

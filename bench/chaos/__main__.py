@@ -1,25 +1,16 @@
 """``python -m bench.chaos run`` and ``python -m bench.chaos outage``."""
 
-import logging
 import random
-import shutil
-import sys
-from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
-import uvloop
-from rich.console import Console
 
 from bench import PROJECT
 from bench.chaos import scenarios, schedule
+from bench.chaos.conduct import RESULTS, conduct
 from bench.chaos.faults import FAULTS
-from bench.chaos.result import Result
 from bench.chaos.scenarios import Options
-from bench.lab.screen import Screen
-from bench.stack import Stack, StackError
-from bench.stack.program import ProgramFailed
 from bench.stack.temporary import temporary_stack
 
 _NAMES: Final = [fault.name for fault in FAULTS]
@@ -27,10 +18,6 @@ _SHORT_EVENTS: Final = 10_000
 _SHORT_RATE: Final = 300.0
 # The service notices some faults within a minute only.
 _SHORT_FAULTS: Final = frozenset(fault.name for fault in FAULTS if not fault.heals_slowly)
-_RESULTS: Final = PROJECT / "bench" / "results"
-
-FAILURES: Final = (StackError, ProgramFailed)
-Story = Callable[[Stack, Path, Screen], Coroutine[Any, Any, Result]]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -100,12 +87,11 @@ def run_chaos(
         minutes=minutes,
         code=code,
     )
-    _run(
+    conduct(
+        lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.chaos(stack, place, options, screen),
         f"chaos: seed {options.seed}, {options.events:,} events at {options.rate:,.0f}/s",
-        output or _RESULTS / f"chaos-{options.seed}.json",
-        directory,
-        keep=keep,
+        output or RESULTS / f"chaos-{options.seed}.json",
     )
 
 
@@ -135,71 +121,16 @@ def run_outage(
         minutes=60,
         code=code,
     )
-    _run(
+    conduct(
+        lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.outage(stack, place, options, seconds, screen),
         f"outage: seed {options.seed}, {seconds:g} s at {rate:,.0f} events/s",
-        output or _RESULTS / f"outage-{options.seed}.json",
-        directory,
-        keep=keep,
+        output or RESULTS / f"outage-{options.seed}.json",
     )
 
 
 def _seed(given: int | None) -> int:
     return random.SystemRandom().randrange(10**6) if given is None else given
-
-
-def _run(story: Story, title: str, output: Path, directory: Path | None, *, keep: bool) -> None:
-    """Start servers, run a scenario on them, show and write what it came to; exit."""
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it complains of what we do to it
-    console = Console(highlight=False)
-    console.print(title, style="bold")
-    try:
-        with (
-            Screen(console) as screen,
-            temporary_stack("chaos", directory, screen.tell, keep=keep) as (stack, place),
-        ):
-            result = uvloop.run(story(stack, place, screen))
-            result.figures["seconds"] = round(screen.seconds, 1)
-            if not result.passed:
-                logs = _save_logs(place, output)
-    except KeyboardInterrupt:
-        _end("interrupted; everything is stopped", 130)
-    except FAILURES as failure:
-        _end(str(failure), 1)
-    except BaseExceptionGroup as group:
-        expected, others = group.split(FAILURES)
-        if expected is None or others is not None:
-            raise
-        _end("\n".join(str(leaf) for leaf in _leaves(expected)), 1)
-    result.write(output)
-    result.show(console)
-    console.print(f"written: {output}")
-    if not result.passed:
-        console.print(f"logs of the service: {logs}")
-    raise typer.Exit(0 if result.passed else 1)
-
-
-def _save_logs(place: Path, output: Path) -> Path:
-    """Keep the service's logs beside the result; return their directory."""
-    logs = output.with_suffix(".logs")
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
-    for log in place.glob("service-*.log"):
-        shutil.copy(log, logs)
-    return logs
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-def _end(text: str, code: int) -> NoReturn:
-    print(f"chaos: {text}", file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Final
 import aio_pika
 import asyncpg
 
-from bench.chaos.model import Bill, Cdr, Expectation
+from bench.chaos.model import Bill, Cdr, Expectation, expect
 from bench.chaos.observer import QUEUES
 from bench.chaos.plan import Event, Plan
 from bench.lab.check import Check
@@ -25,9 +25,14 @@ class Audit:
         dead: how many letters are in the dead queues, copies included.
         redelivered: receipts in the log that the broker had delivered before.
         left_parked: events that wait in the database for good.
+        refunds: how many messages must end with one.
+
+    Args:
+        plan: what was to be published.
+        confirmed: how many copies of each event the broker has taken, by number.
     """
 
-    def __init__(self, plan: Plan, published: Collection[Event], expected: Expectation) -> None:
+    def __init__(self, plan: Plan, confirmed: Counter[int]) -> None:
         self.checks: list[Check] = []
         self.applied = 0
         self.dead = 0
@@ -35,8 +40,10 @@ class Audit:
         self.left_parked = 0
         self._buried = 0
         self._plan = plan
-        self._published = published
-        self._expected = expected
+        self._published: Collection[Event] = [plan.events[number] for number in confirmed]
+        copies = (plan.events[number] for number in confirmed.elements())
+        self._expected: Expectation = expect(plan, copies)
+        self.refunds = len(self._expected.refunds)
         self._traces: set[str | tuple[str, str]] = set()
 
     async def run(self, connection: asyncpg.Connection, url: str) -> None:

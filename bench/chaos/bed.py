@@ -22,12 +22,13 @@ from bench.chaos.rig import DATABASE, Rig
 from bench.chaos.rubbish import Rubbish
 from bench.chaos.storm import Struck
 from bench.demo.process import ServiceProcess
-from bench.stack import Stack
+from bench.stack import PostgreSQL, Stack
 
 SETTLE_SECONDS: Final = 5
 GUESS_SECONDS: Final = 5
 HEARTBEAT_SECONDS: Final = 5
-_SETTINGS: Final = {
+# Of the service, in every run.
+SETTINGS: Final = {
     "BILLING_CONFIG": "/dev/null",
     "BILLING_HTTP_PORT": "0",
     "BILLING_LOG_FORMAT": "json",
@@ -37,6 +38,10 @@ _SETTINGS: Final = {
     "BILLING_PARKING_GUESS_GRACE": str(GUESS_SECONDS),
     "BILLING_PARKING_PART_GRACE": "6",
     "BILLING_SHUTDOWN_TIMEOUT": "10",
+    # What the model reckons with.
+    "BILLING_REFUND_SETTLE": str(SETTLE_SECONDS),
+    "BILLING_REFUND_RECEIPTS": '["rejected"]',
+    "BILLING_REFUND_AFTER_DELIVERY": "reverse",
 }
 
 
@@ -52,11 +57,16 @@ class Bed:
 
     def feed(self, steps: Sequence[Step]) -> Iterator[Event | Rubbish]:
         """Yield what is to be published; what is to be written goes to the gateway meanwhile."""
-        for step in steps:
-            if isinstance(step, AddCdr | AddAccount):
-                self.gateway.write([step])
-            else:
-                yield step
+        return feed(steps, self.gateway)
+
+
+def feed(steps: Sequence[Step], gateway: Gateway) -> Iterator[Event | Rubbish]:
+    """Yield what is to be published; what is to be written goes to the gateway meanwhile."""
+    for step in steps:
+        if isinstance(step, AddCdr | AddAccount):
+            gateway.write([step])
+        else:
+            yield step
 
 
 @asynccontextmanager
@@ -84,12 +94,12 @@ async def make_bed(
     Raises:
         ProgramFailed: it cannot migrate or does not become ready.
     """
-    await _create_database(stack)
+    await create_database(stack.postgres)
     async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:
         dsn = stack.postgres.dsn(DATABASE)
         variables = {
             **stack.environment(DATABASE),
-            **_SETTINGS,
+            **SETTINGS,
             **settings,
             "BILLING_JASMIN_AMQP_PORT": str(broker.port),
             "BILLING_DATABASE_URL": dsn.replace(f":{urlsplit(dsn).port}/", f":{database.port}/"),
@@ -98,9 +108,11 @@ async def make_bed(
         keeper = Keeper(variables, place, code)
         rig = Rig(stack, broker, database, keeper, random.Random(f"victims {seed}"))  # noqa: S311
         struck: list[Struck] = []
-        observer = Observer(rig, lambda: struck)
+        observer = Observer([keeper], stack.rabbitmq.queues, rig.connect, lambda: struck)
         gateway = Gateway(dsn)
-        publisher = Publisher(stack.rabbitmq.url(), rate, lambda: observer.depth < brake)
+        publisher = Publisher(
+            stack.rabbitmq.url(), rate=rate, may_send=lambda: observer.depth < brake
+        )
         keeper.start()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -124,8 +136,9 @@ async def reconcile(bed: Bed) -> tuple[int, str]:
     )
 
 
-async def _create_database(stack: Stack) -> None:
-    connection = await asyncpg.connect(stack.postgres.dsn())
+async def create_database(postgres: PostgreSQL) -> None:
+    """Create the service's database, empty."""
+    connection = await asyncpg.connect(postgres.dsn())
     try:
         await connection.execute(f"CREATE DATABASE {DATABASE}")
     finally:

@@ -94,11 +94,11 @@ class Keeper:
             await self._ended()
             await self._start_again()
 
-    async def drain(self) -> int:
-        """Stop it in good order, and start it again; return the exit code."""
+    async def drain(self, seconds: float = RESTART_SECONDS) -> int:
+        """Stop it in good order, and start it again after a time; return the exit code."""
         async with self._busy:
             code = await self._stop()
-            await self._start_again()
+            await self._start_again(seconds)
             return code
 
     async def drain_for_good(self) -> int:
@@ -142,6 +142,6 @@ class Keeper:
             await asyncio.sleep(_POLL_SECONDS)
         return code
 
-    async def _start_again(self) -> None:
-        await asyncio.sleep(RESTART_SECONDS)
+    async def _start_again(self, seconds: float = RESTART_SECONDS) -> None:
+        await asyncio.sleep(seconds)
         self.start()

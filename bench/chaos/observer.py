@@ -3,17 +3,17 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.chaos.gateway import AWAY
-from bench.chaos.rig import Rig
+from bench.chaos.keeper import Keeper
 from bench.chaos.service import Life, resident_bytes
 from bench.chaos.storm import Struck
 from bench.stack import StackError
@@ -30,13 +30,35 @@ _WAITING: Final = """
 _BUGS: Final = {"unexpected error", "worker failed"}
 
 
+class Commit(NamedTuple):
+    """A batch that was committed.
+
+    Attributes:
+        at: POSIX time.
+        size: messages.
+        redelivered: how many of them the broker had delivered before.
+        keeper: which service it was, from 0.
+    """
+
+    at: float
+    size: int
+    redelivered: int
+    keeper: int
+
+
 class Observer:
     """Figures of the run so far; keeps them up to date while :meth:`run` runs.
+
+    Args:
+        keepers: the services.
+        queues: asks the broker for its queues.
+        connect: connects to the database.
+        struck: returns what has been struck so far.
 
     Attributes:
         committed: messages in committed batches, redelivered ones included.
         last_commit: POSIX time of the last of them.
-        commits: POSIX time and size of every batch.
+        commits: every batch.
         ready: messages that wait in each queue, and
         unacknowledged: those with a consumer, a second or two ago; None while not known.
         parked: events that wait in the database, and
@@ -47,10 +69,16 @@ class Observer:
         log_counts: how often the log has each line.
     """
 
-    def __init__(self, rig: Rig, struck: Callable[[], list[Struck]]) -> None:
+    def __init__(
+        self,
+        keepers: Sequence[Keeper],
+        queues: Callable[[], list[dict[str, Any]]],
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        struck: Callable[[], list[Struck]],
+    ) -> None:
         self.committed = 0
         self.last_commit = 0.0
-        self.commits: list[tuple[float, int]] = []
+        self.commits: list[Commit] = []
         self.ready: dict[str, int] | None = None
         self.unacknowledged: dict[str, int] | None = None
         self.looked_at = 0.0
@@ -59,9 +87,11 @@ class Observer:
         self.max_rss = 0
         self.problems: list[str] = []
         self.log_counts: Counter[str] = Counter()
-        self._rig = rig
+        self._keepers = keepers
+        self._queues = queues
+        self._connect = connect
         self._struck = struck
-        self._metrics: dict[int, dict[str, float]] = {}
+        self._metrics: dict[tuple[int, int], dict[str, float]] = {}
         self._redelivered: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self._connection: asyncpg.Connection | None = None
 
@@ -97,21 +127,22 @@ class Observer:
 
     def read_logs(self) -> None:
         """Take in what the logs have that is new."""
-        for life in self._rig.keeper.lives:
-            for line in life.read_log():
-                self._read(life, line)
+        for number, keeper in enumerate(self._keepers):
+            for life in keeper.lives:
+                for line in life.read_log():
+                    self._read(number, life, line)
         for blow in self._struck():
             if blow.committed_at is None and blow.mended_at is not None:
                 blow.committed_at = self._first_commit_after(blow.mended_at)
 
-    def _read(self, life: Life, line: dict[str, Any]) -> None:
+    def _read(self, keeper: int, life: Life, line: dict[str, Any]) -> None:
         event = line["event"]
         self.log_counts[event] += 1
         if event == "batch":
             at = datetime.fromisoformat(line["timestamp"]).timestamp()
             self.committed += line["size"]
             self.last_commit = max(self.last_commit, at)
-            self.commits.append((at, line["size"]))
+            self.commits.append(Commit(at, line["size"], line.get("redelivered", 0), keeper))
         elif event in _BUGS:
             self.problems.append(f"{event}: see {life.log.name}")
         elif event.startswith("worker died") and line["exit_code"] != _KILLED:
@@ -120,14 +151,15 @@ class Observer:
             )
 
     def _first_commit_after(self, moment: float) -> float | None:
-        recent = (at for at, _ in reversed(self.commits[-5000:]) if at > moment)
+        recent = (commit.at for commit in self.commits[-5000:] if commit.at > moment)
         return min(recent, default=None)
 
     async def _follow_logs(self) -> None:
         while True:
             self.read_logs()
-            for pid in self._rig.keeper.life.workers.values():
-                self.max_rss = max(self.max_rss, resident_bytes(pid))
+            for keeper in self._keepers:
+                for pid in keeper.life.workers.values():
+                    self.max_rss = max(self.max_rss, resident_bytes(pid))
             await asyncio.sleep(_LOG_SECONDS)
 
     async def _watch(self, look: Callable[[], Any]) -> None:
@@ -139,7 +171,7 @@ class Observer:
     async def _look_at_queues(self) -> None:
         self.ready = self.unacknowledged = None
         began = time.time()
-        queues = await asyncio.to_thread(self._rig.stack.rabbitmq.queues)
+        queues = await asyncio.to_thread(self._queues)
         named = {queue["name"]: queue for queue in queues}
         if not set(QUEUES) <= named.keys() or "messages_ready" not in named[QUEUES[0]]:
             return
@@ -158,7 +190,7 @@ class Observer:
         self.parked = self.owed = None
         try:
             if self._connection is None:
-                self._connection = await self._rig.connect()
+                self._connection = await self._connect()
             row = await self._connection.fetchrow(_WAITING)
         except AWAY:
             self._disconnect()
@@ -172,10 +204,12 @@ class Observer:
             self._connection = None
 
     async def _scrape(self, http: aiohttp.ClientSession) -> None:
-        number = len(self._rig.keeper.lives)
-        url = self._rig.keeper.life.url
-        if url is None:
-            return
+        for number, keeper in enumerate(self._keepers):
+            if keeper.life.url is not None:
+                life = (number, len(keeper.lives))
+                self._metrics[life] = await self._counters(http, keeper.life.url)
+
+    async def _counters(self, http: aiohttp.ClientSession, url: str) -> dict[str, float]:
         async with http.get(f"{url}/metrics", timeout=aiohttp.ClientTimeout(5)) as response:
             families = text_string_to_metric_families(await response.text())
         figures: dict[str, float] = defaultdict(float)
@@ -186,4 +220,4 @@ class Observer:
                     figures[f"{sample.name}{{{outcome}}}" if outcome else sample.name] += (
                         sample.value
                     )
-        self._metrics[number] = dict(figures)
+        return dict(figures)

@@ -16,6 +16,7 @@ from pamqp import commands as spec
 from bench.chaos.plan import Event
 from bench.chaos.rubbish import Rubbish
 from bench.chaos.shapes import Publication, publication
+from service.addresses import Turns
 
 _SMALLEST_CHUNK: Final = 100
 _CONFIRM_SECONDS: Final = 20.0
@@ -31,6 +32,7 @@ class Publisher:
 
     What the broker does not confirm, or returns because the service's binding is not there, is
     sent again later. It declares nothing itself: the exchanges that it finds are the service's.
+    Where it has the URLs of several nodes it goes on with another when one is away.
 
     Attributes:
         rate: publications per second.
@@ -40,13 +42,13 @@ class Publisher:
         unconfirmed: publications of which nothing is known, and which were sent again.
     """
 
-    def __init__(self, url: str, rate: float, may_send: Callable[[], bool]) -> None:
+    def __init__(self, *urls: str, rate: float, may_send: Callable[[], bool]) -> None:
         self.confirmed: Counter[int] = Counter()
         self.sent = 0
         self.returned = 0
         self.unconfirmed = 0
         self.rate = rate
-        self._url = url
+        self._urls = Turns(urls)
         self._may_send = may_send
         self._items: Iterator[Event | Rubbish] = iter(())
         self._waiting: deque[_Letter] = deque()
@@ -58,8 +60,11 @@ class Publisher:
         self._items = iter(items)
         self._allowed_at = time.monotonic()
         while self._has_more():
-            with suppress(*_AWAY):
-                await self._session()
+            url = next(iter(self._urls))
+            try:
+                await self._session(url)
+            except _AWAY:
+                self._urls.failed(url)
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _has_more(self) -> bool:
@@ -69,8 +74,8 @@ class Publisher:
             )
         return bool(self._waiting)
 
-    async def _session(self) -> None:
-        connection = await asyncio.wait_for(aiormq.connect(self._url), _CONNECT_SECONDS)
+    async def _session(self, url: str) -> None:
+        connection = await asyncio.wait_for(aiormq.connect(url), _CONNECT_SECONDS)
         try:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             while self._has_more():

@@ -4,8 +4,9 @@ import asyncio
 import time
 from typing import Final
 
-from bench.chaos.bed import SETTLE_SECONDS, Bed
-from bench.chaos.observer import QUEUES
+from bench.chaos.bed import SETTLE_SECONDS
+from bench.chaos.gateway import Gateway
+from bench.chaos.observer import QUEUES, Observer
 
 LIMIT_SECONDS: Final = 240.0
 _POLL_SECONDS: Final = 0.5
@@ -15,17 +16,17 @@ _STILL_SECONDS: Final = SETTLE_SECONDS + 4.0
 _PARKED_STILL_SECONDS: Final = 12.0
 
 
-async def until_quiet(bed: Bed) -> list[str]:
+async def until_quiet(observer: Observer, gateway: Gateway) -> list[str]:
     """Return once all is quiet, with nothing; or at the limit, with what is still moving."""
     began = time.time()
     still_since = began
     seen: tuple[object, ...] = ()
     while True:
-        figures = _figures(bed)
+        figures = (observer.committed, observer.parked, gateway.waiting)
         if figures != seen:
             seen, still_since = figures, time.time()
-        moving = _moving(bed, began)
-        needed = _PARKED_STILL_SECONDS if bed.observer.parked else _STILL_SECONDS
+        moving = _moving(observer, gateway, began)
+        needed = _PARKED_STILL_SECONDS if observer.parked else _STILL_SECONDS
         if not moving and time.time() - still_since > needed:
             return []
         if time.time() - began > LIMIT_SECONDS:
@@ -33,15 +34,10 @@ async def until_quiet(bed: Bed) -> list[str]:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _figures(bed: Bed) -> tuple[object, ...]:
-    return (bed.observer.committed, bed.observer.parked, bed.gateway.waiting)
-
-
-def _moving(bed: Bed, began: float) -> list[str]:
-    observer = bed.observer
+def _moving(observer: Observer, gateway: Gateway, began: float) -> list[str]:
     moving = []
-    if bed.gateway.waiting:
-        moving.append(f"{bed.gateway.waiting} rows to be written by the gateway")
+    if gateway.waiting:
+        moving.append(f"{gateway.waiting} rows to be written by the gateway")
     if observer.ready is None or observer.unacknowledged is None or observer.looked_at < began:
         moving.append("the broker does not tell how long its queues are")
     else:

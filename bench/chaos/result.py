@@ -53,12 +53,17 @@ class Result:
             "seed": self.seed,
             "machine": machine(),
             **self.figures,
+            **self.details(),
             "checks": [vars(check) for check in self.checks],
             "faults": by_kind(self.struck),
             "timeline": [vars(blow) for blow in self.struck],
             "problems": self.problems,
         }
         path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+    def details(self) -> dict[str, Any]:
+        """Return what else belongs into the JSON, and into no table of figures."""
+        return {}
 
     def show(self, console: Console) -> None:
         """Print tables and verdict."""

@@ -30,6 +30,9 @@ _ELSEWHERE = Path("/var/tmp")  # noqa: S108 - whose the directory in it is gets 
 _INITDB = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
 _INITDB += ["--no-sync"]
 
+# Of a primary, with what makes the copy its standby.
+_COPY = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+
 
 class PostgreSQL(Server):
     """A PostgreSQL of its own; the superuser is `postgres`, with a random password.
@@ -37,6 +40,9 @@ class PostgreSQL(Server):
     `settings` are lines of postgresql.conf, and win over the ones chosen here. PostgreSQL does not
     run as root: for root it runs as the user `postgres` or `nobody`, and where that user cannot
     reach `directory` it moves below /var/tmp. After a start `directory` is the true one.
+
+    `standby_of` makes it the standby of another one, which must be running when this one is
+    started for the first time, and has the same settings.
     """
 
     name = "postgresql"
@@ -44,9 +50,16 @@ class PostgreSQL(Server):
     port_names = ("postgresql",)
     stop_signal = signal.SIGINT  # the fast shutdown: does not wait for clients to leave
 
-    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        standby_of: "PostgreSQL | None" = None,
+    ) -> None:
         super().__init__(directory)
         self._settings = dict(settings or {})
+        self._primary = standby_of
         self._account: pwd.struct_passwd | None = None
 
     def dsn(self, database: str = "postgres") -> str:
@@ -79,19 +92,23 @@ class PostgreSQL(Server):
         self._children.append(server)
         self._wait_until(self._ready)
 
+    def _read_password(self) -> str:
+        if self._primary is not None:
+            self._password_file.touch(mode=0o600)
+            self._password_file.write_text(self._primary.password)
+        return super()._read_password()
+
     def _initialise(self, bindir: Path) -> None:
         # Made aside and then renamed: a data directory that is there is a complete one.
         unfinished = self.directory / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         if self._account is not None:
             os.chown(self._password_file, self._account.pw_uid, self._account.pw_gid)
+        command = [str(bindir / "initdb"), f"--pwfile={self._password_file}", *_INITDB]
+        if self._primary is not None:
+            command = [str(bindir / "pg_basebackup"), f"--dbname={self._primary.dsn()}", *_COPY]
         made = subprocess.run(
-            [
-                str(bindir / "initdb"),
-                f"--pgdata={unfinished}",
-                f"--pwfile={self._password_file}",
-                *_INITDB,
-            ],
+            [*command, f"--pgdata={unfinished}"],
             check=False,
             cwd=self.directory,
             env=environment(),
@@ -103,7 +120,7 @@ class PostgreSQL(Server):
             **as_user(self._account),
         )
         if made.returncode != 0:
-            raise StackError(f"initdb failed:\n{made.stdout.strip()}")
+            raise StackError(f"{Path(command[0]).name} failed:\n{made.stdout.strip()}")
         unfinished.rename(self._data)
 
     def _configure(self) -> None:

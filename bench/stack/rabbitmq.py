@@ -35,6 +35,9 @@ class RabbitMQ(Server):
     its own, and takes nothing from, and leaves nothing to, the Erlang or RabbitMQ of the machine.
     """
 
+    # The data belong to the name of the node, which therefore must never change.
+    node: str = "billing@localhost"
+
     name = "rabbitmq"
     programs = frozenset({"beam.smp", "epmd", "erl_child_setup", "inet_gethost"})
     port_names = ("rabbitmq", "management", "distribution", "epmd")
@@ -129,16 +132,20 @@ class RabbitMQ(Server):
 
     def _launch(self) -> None:
         bindir = rabbitmq_bindir()
-        epmd = shutil.which("epmd")
-        if epmd is None:
-            raise StackError("epmd, a program of Erlang, is not on PATH; is Erlang installed?")
         self._configure()
         self._mark_log()
-        # Before the node, which would otherwise start a daemon that outlives it.
-        self._add_child([epmd])
-        self._wait_until(lambda: self._answers("epmd", b""))
+        self._launch_epmd()
         self._add_child([str(bindir / "rabbitmq-server")])
         self._wait_until(self._ready)
+
+    def _launch_epmd(self) -> None:
+        """Start what tells nodes from each other, before the node starts one that outlives it."""
+        self._add_child([epmd_program()])
+        self._wait_until(lambda: answers(self.host, self._epmd_port))
+
+    @property
+    def _epmd_port(self) -> int:
+        return self._port("epmd")
 
     def _add_child(self, command: list[str]) -> None:
         child = spawn(
@@ -180,9 +187,8 @@ class RabbitMQ(Server):
             HOME=str(here),  # of the Erlang cookie
             ERL_CRASH_DUMP_SECONDS="0",
             ERL_EPMD_ADDRESS=self.host,
-            ERL_EPMD_PORT=str(self._port("epmd")),
-            # The data belong to the name of the node, which therefore must never change.
-            RABBITMQ_NODENAME="billing@localhost",
+            ERL_EPMD_PORT=str(self._epmd_port),
+            RABBITMQ_NODENAME=self.node,
             RABBITMQ_DIST_PORT=str(self._port("distribution")),
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=_ERLANG,
             RABBITMQ_CTL_ERL_ARGS=_LOCAL,
@@ -199,7 +205,7 @@ class RabbitMQ(Server):
         )
 
     def _ready(self) -> bool:
-        if not self._answers("rabbitmq", _PROTOCOL_HEADER):
+        if not answers(self.host, self.port, _PROTOCOL_HEADER):
             return False
         try:
             self.api("GET", "/overview")
@@ -207,11 +213,20 @@ class RabbitMQ(Server):
             return False
         return True
 
-    def _answers(self, port: str, greeting: bytes) -> bool:
-        """Whether a port takes a connection and, when it is given a greeting, returns anything."""
-        try:
-            with socket.create_connection((self.host, self._port(port)), timeout=1.0) as peer:
-                peer.sendall(greeting)
-                return not greeting or bool(peer.recv(1))
-        except OSError:
-            return False
+
+def epmd_program() -> str:
+    """The path of `epmd`. Raises StackError."""
+    epmd = shutil.which("epmd")
+    if epmd is None:
+        raise StackError("epmd, a program of Erlang, is not on PATH; is Erlang installed?")
+    return epmd
+
+
+def answers(host: str, port: int, greeting: bytes = b"") -> bool:
+    """Whether a port takes a connection and, when it is given a greeting, returns anything."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0) as peer:
+            peer.sendall(greeting)
+            return not greeting or bool(peer.recv(1))
+    except OSError:
+        return False

@@ -5,9 +5,25 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bench import PROJECT
-from bench.stack import Stack
+from bench.stack import PostgreSQL, Stack
+
+
+class Servers(Protocol):
+    """Servers that are started and stopped together."""
+
+    postgres: PostgreSQL
+
+    def start(self, report: Callable[[str], None]) -> None:
+        """Start them all, or none. Raises StackError."""
+
+    def stop(self) -> None:
+        """Stop those that are up."""
+
+
+S = TypeVar("S", bound=Servers)
 
 
 @contextmanager
@@ -34,18 +50,40 @@ def temporary_stack(
     Raises:
         StackError: they cannot be installed or started.
     """
+
+    def make(place: Path) -> Stack:
+        return Stack(place, postgres=postgres)
+
+    with temporary_servers(name, directory, report, make, keep=keep) as made:
+        yield made
+
+
+@contextmanager
+def temporary_servers(
+    name: str,
+    directory: Path | None,
+    report: Callable[[str], None],
+    make: Callable[[Path], S],
+    *,
+    keep: bool = False,
+) -> Iterator[tuple[S, Path]]:
+    """Do the same with servers that ``make`` makes in a directory.
+
+    Raises:
+        StackError: they cannot be installed or started.
+    """
     base = directory or PROJECT / ".stack"
     base.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
     place.chmod(0o755)  # PostgreSQL runs as another user where we are root
-    stack = Stack(place, postgres=postgres)
+    servers = make(place)
     try:
-        stack.start(report)
-        yield stack, place
+        servers.start(report)
+        yield servers, place
     finally:
-        stack.stop()
+        servers.stop()
         if keep:
-            report(f"kept: {place} and {stack.postgres.directory}")
+            report(f"kept: {place} and {servers.postgres.directory}")
         else:
-            shutil.rmtree(stack.postgres.directory, ignore_errors=True)
+            shutil.rmtree(servers.postgres.directory, ignore_errors=True)
             shutil.rmtree(place, ignore_errors=True)

@@ -10,6 +10,7 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
+from service.addresses import Address
 from service.broker.reader import DeliveryReader
 
 
@@ -44,8 +45,11 @@ class PeelingConnection(aio_pika.Connection):
     """A plain connection that can give a channel's deliveries as they come.
 
     Attributes:
+        address: where it leads.
         deliveries: where channels are tapped.
     """
+
+    address: Address
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -325,7 +325,6 @@ def _run(
     from service.broker.errors import OUTAGES  # noqa: PLC0415
     from service.dlq.actions import Halted  # noqa: PLC0415
 
-    jasmin = settings.jasmin
     try:
         asyncio.run(_session(settings, name, act))
     except CannotStart as error:
@@ -335,7 +334,7 @@ def _run(
     except (KeyboardInterrupt, asyncio.CancelledError):
         _lost("interrupted")
     except OUTAGES as error:
-        where = f"{jasmin.amqp_host}:{jasmin.amqp_port}"
+        where = ", ".join(map(str, settings.jasmin.addresses))
         _lost(f"RabbitMQ at {where} is away: {str(error) or type(error).__name__}")
 
 

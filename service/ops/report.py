@@ -69,6 +69,7 @@ class Report:
         metrics.COMMIT_SECONDS.labels(self._stream).observe(commit_s)
         if redelivered := sum(delivery.redelivered for delivery in batch.items):
             metrics.REDELIVERED.labels(self._stream).inc(redelivered)
+            counts = {**counts, "redelivered": redelivered}
         if published_at := batch.items[0].published_at:
             age = max(0.0, time.time() - published_at)
             metrics.PUBLISH_TO_COMMIT_SECONDS.labels(self._stream).observe(age)

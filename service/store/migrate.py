@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import alembic.command
@@ -22,6 +23,8 @@ LOCK_KEY = 7_305_808_869_231_650  # any number, the same on every host
 LOCK_POLL_SECONDS = 0.5
 # How long a change may wait for the gateway's own transactions before it gives way to them.
 LOCK_TIMEOUT = "10s"
+# For each host of the URL.
+CONNECT_SECONDS = 10
 
 
 class Pooled(Exception):
@@ -40,10 +43,9 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
         CannotStart: the server is too old.
         sqlalchemy.exc.DBAPIError, psycopg.Error: the database refused or is away.
     """
-    engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
-    )
-    with psycopg.connect(url, autocommit=True) as lock:
+    connect = partial(psycopg.connect, url, connect_timeout=CONNECT_SECONDS)
+    engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
+    with connect(autocommit=True) as lock:
         versions.check_postgresql(lock.info.server_version // 10_000)
         with _one_host_at_a_time(lock, report), engine.connect() as connection:
             connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")

@@ -10,6 +10,7 @@ import asyncpg
 from service import retry, tls, versions
 from service.exits import CannotStart
 from service.store import errors, sql
+from service.store.hosts import Hosts
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 # The last of the migrations, which are too heavy to be loaded by every worker.
 SCHEMA_VERSION = "0005"
 
-# A database that comes back is asked again soon.
-CONNECT_SECONDS = 5
-
 # A batch of each stream and the sweep.
 CONNECTIONS = 3
 
@@ -33,7 +31,14 @@ STATEMENTS = 100
 # What a PgBouncer passes on.
 POOLED_SETTINGS = {"timezone": "UTC"}
 # Nothing here is helped by compiling a query, and a plan may be made at any moment.
-SERVER_SETTINGS = {**POOLED_SETTINGS, "jit": "off"}
+# A host that vanishes in the middle of a transaction leaves its locks behind, for which the others
+# would wait until TCP gives up, after minutes or hours. This is longer than any of ours idles: a
+# sweep that waits for the broker's confirm.
+SERVER_SETTINGS = {
+    **POOLED_SETTINGS,
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "15s",
+}
 
 # What a PgBouncer in transaction mode answers to a client that takes it for PostgreSQL.
 _POOLED = (
@@ -110,10 +115,9 @@ def _tls_problem(error: OSError) -> str | None:
 async def _connect(settings: Database, name: str) -> asyncpg.Pool:
     server_settings = POOLED_SETTINGS if settings.pgbouncer else SERVER_SETTINGS
     pool = await asyncpg.create_pool(
-        settings.url.get_secret_value(),
+        connect=Hosts(settings).connect,
         min_size=1,
         max_size=CONNECTIONS,
-        timeout=CONNECT_SECONDS,
         command_timeout=settings.command_timeout,
         server_settings={**server_settings, "application_name": name},
         # In transaction mode the next statement may go to another server: nothing may be kept

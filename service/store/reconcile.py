@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import asyncpg
-
+from service.store.hosts import Hosts
 from service.store.sql import statement
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from service.settings import Settings
 
 
@@ -88,8 +89,7 @@ async def reconcile(
     Raises:
         One of ``store.errors.OUTAGES``.
     """
-    connection = await asyncpg.connect(
-        settings.database.url.get_secret_value(),
+    connection = await Hosts(settings.database).connect(
         server_settings={"application_name": "billing-service reconcile", "timezone": "UTC"},
         statement_cache_size=0,  # for a PgBouncer in between
     )

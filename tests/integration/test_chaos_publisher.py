@@ -17,7 +17,7 @@ from tests.support.service import eventually
 
 async def test_what_is_returned_is_published_again(stack: Stack, vhost: str) -> None:
     steps = [step for step in make_plan(1, 1000).steps if isinstance(step, Event | Rubbish)]
-    publisher = Publisher(stack.rabbitmq.url(vhost), 5000, lambda: True)
+    publisher = Publisher(stack.rabbitmq.url(vhost), rate=5000, may_send=lambda: True)
     sending = asyncio.create_task(publisher.send(steps))
     async with await aio_pika.connect(stack.rabbitmq.url(vhost)) as connection:
         channel = await connection.channel()

@@ -267,6 +267,9 @@ def test_tls_parameters_that_cannot_work_are_refused(problems, query, said):
         ("postgresql:///b?host=/run/postgresql", False),
         ("postgresql://127.0.0.1/b", False),
         ("postgresql://db.example/b?sslmode=verify-full", False),
+        ("postgresql://localhost,db.example/b?target_session_attrs=any", True),
+        ("postgresql://localhost:1,127.0.0.1:2/b?target_session_attrs=any", False),
+        ("postgresql://a,b/b?target_session_attrs=any&sslmode=verify-full", False),
     ],
 )
 def test_a_database_elsewhere_is_exposed_unless_verified(given, url, exposed):
@@ -276,9 +279,75 @@ def test_a_database_elsewhere_is_exposed_unless_verified(given, url, exposed):
 def test_a_broker_elsewhere_is_exposed_unless_verified(given):
     path = given(BILLING_DATABASE_URL=URL)
     assert not load(path).jasmin.is_exposed
-    path = given(BILLING_JASMIN_AMQP_HOST="mq.example")
+    path = given(BILLING_JASMIN_AMQP_HOST="localhost,mq.example")
     assert load(path).jasmin.is_exposed
     assert not load(given(BILLING_JASMIN_AMQP_TLS="1")).jasmin.is_exposed
+
+
+# Several hosts
+
+
+def test_a_cluster_is_named_as_one_text(given):
+    path = given(
+        '[jasmin]\namqp_host = "rabbit-1, rabbit-2:5673, [2001:db8::1]:5674"\namqp_port = 5670',
+        BILLING_DATABASE_URL=URL,
+    )
+    assert load(path).jasmin.addresses == (
+        ("rabbit-1", 5670),
+        ("rabbit-2", 5673),
+        ("2001:db8::1", 5674),
+    )
+    path = given(BILLING_JASMIN_AMQP_HOST="mq-1,mq-2", BILLING_JASMIN_AMQP_TLS="1")
+    assert load(path).jasmin.addresses == (("mq-1", 5671), ("mq-2", 5671))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ("rabbit-1,", "expected a host, or several separated by commas"),
+        ("rabbit-1:0", "0 is no port"),
+        ("rabbit-1,rabbit-1:5672", "rabbit-1:5672 is named twice"),
+        ("amqp://jasmin:hunter2@rabbit-1", "expected a host"),
+    ],
+)
+def test_hosts_that_cannot_be_read_are_refused(problems, hosts, said):
+    (problem,) = problems(BILLING_JASMIN_AMQP_HOST=hosts)
+    assert problem.startswith(f"jasmin.amqp_host (BILLING_JASMIN_AMQP_HOST): {said}")
+    assert "hunter2" not in problem
+
+
+STANDBY = "postgresql://billing:hunter2@[::1]:5433,db-2,db-3:5432/billing"
+
+
+def test_a_url_may_name_a_primary_and_its_standbys(given):
+    path = given(BILLING_DATABASE_URL=f"{STANDBY}?target_session_attrs=read-write")
+    assert load(path).database.urls == [
+        f"postgresql://billing:hunter2@{host}/billing?target_session_attrs=read-write"
+        for host in ("[::1]:5433", "db-2", "db-3:5432")
+    ]
+    masked = '"postgresql://billing:********@[::1]:5433,db-2,db-3:5432/billing"'
+    assert origins(path)["database.url"] == (masked, "environment")
+
+
+def test_the_url_of_one_host_is_left_as_it_is(given):
+    for url in (URL, "postgresql:///b?host=/run/postgresql", "postgresql://u:a,b@h/b"):
+        assert load(given(BILLING_DATABASE_URL=url)).database.urls == [url]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (STANDBY, "names several hosts: add ?target_session_attrs=read-write"),
+        (f"{STANDBY}?target_session_attrs=standby", "target_session_attrs is none of read-write"),
+        ("postgresql:///b?host=a,b", "several hosts are written as postgresql://"),
+        ("postgresql://u:hunter2@a:1,b:x/b?target_session_attrs=any", "expected postgresql://"),
+        ("postgresql://u:hunter2@a,,b/b?target_session_attrs=any", "expected postgresql://"),
+    ],
+)
+def test_a_url_that_may_lead_to_a_standby_is_refused(problems, url, said):
+    (problem,) = problems(BILLING_DATABASE_URL=url)
+    assert problem.startswith(f"database.url (BILLING_DATABASE_URL): {said}")
+    assert "hunter2" not in problem
 
 
 # The file that is shipped

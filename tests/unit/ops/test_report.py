@@ -44,8 +44,11 @@ def message(published_at: float | None = None) -> Message:
     return Message("messaging", "dlr.deliver_sm", "m1", {}, b"secret body", published_at)
 
 
-def batch(*published_at: float | None) -> Batch[Delivery]:
-    items = [delivery_of(message(at), tag) for tag, at in enumerate(published_at, 1)]
+def batch(*published_at: float | None, redelivered: bool = False) -> Batch[Delivery]:
+    items = [
+        delivery_of(message(at), tag, redelivered=redelivered)
+        for tag, at in enumerate(published_at, 1)
+    ]
     return Batch(items, "age")
 
 
@@ -108,6 +111,13 @@ def test_one_line_tells_of_a_batch(logged):
         }
     ]
     assert flushed() == 1
+
+
+def test_what_was_delivered_before_is_told_with_its_batch(logged):
+    again = Growth("billing_redelivered_total", stream="unit")
+    Report("unit").batch(batch(None, None, redelivered=True), {"applied": 2}, 0, 0)
+    assert (logged[0]["redelivered"], logged[0]["applied"]) == (2, 2)
+    assert again() == 2
 
 
 def test_the_age_of_a_batch_is_that_of_its_oldest_message(logged):
