@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ, for one session."""
+"""One connection to RabbitMQ, for one session, and plain channels on it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from aiormq.exceptions import (
 )
 
 from service import tls
+from service.broker.errors import SessionLost, opening_channel
 from service.broker.transport import PeelingConnection
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+    from aiormq.abc import AbstractChannel
+
     from service.settings import Jasmin
 
 CONNECT_SECONDS = 10
@@ -80,6 +84,20 @@ async def connect(settings: Jasmin, name: str) -> AsyncIterator[PeelingConnectio
         raise
     async with connection:
         yield connection
+
+
+@asynccontextmanager
+async def channel_of(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """Open a channel; its end gives back what was taken on it and not acknowledged."""
+    transport = connection.transport
+    if transport is None:
+        raise SessionLost("connection closed")
+    with opening_channel():
+        channel = await transport.connection.channel(publisher_confirms=False)
+    try:
+        yield channel
+    finally:
+        await channel.close()
 
 
 def _tls_context(settings: Jasmin) -> ssl.SSLContext:
