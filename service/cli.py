@@ -1,9 +1,10 @@
-"""The command line: run | migrate | check-config | reconcile | dlq."""
+"""The command line: run | migrate | check-config | doctor | reconcile | dlq."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -136,6 +137,49 @@ def reconcile(
         fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
+
+
+@app.command()
+def doctor(
+    config: ConfigOption = None,
+    jasmin_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--jasmin-config",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Jasmin's jasmin.cfg: look at it, too.",
+        ),
+    ] = None,
+    management_url: Annotated[
+        str | None,
+        typer.Option(
+            "--management-url",
+            metavar="URL",
+            help="RabbitMQ's management, for bindings, policies and alarms: http://HOST:15672; as "
+            "the user of jasmin.amqp_user, unless the URL names another.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find what keeps events from being settled, and say what to do about it.
+
+    Looks at RabbitMQ, PostgreSQL and the service that runs here, as the user and role of the
+    settings, and changes nothing: it declares, consumes and writes nothing. What it tries to learn
+    about queues and privileges are requests that RabbitMQ refuses, each of which is a line in
+    RabbitMQ's log. Ends within 15 seconds. Exits with 1 if there is a problem.
+    """
+    from service.doctor import report  # noqa: PLC0415 - the other commands start faster without
+    from service.doctor.examination import examine  # noqa: PLC0415
+    from service.doctor.finding import Level  # noqa: PLC0415
+    from service.ops import log  # noqa: PLC0415
+
+    settings = load_settings(config)
+    log.configure(settings.log)
+    areas = asyncio.run(examine(settings, jasmin_config, management_url))
+    typer.echo(report.as_json(areas) if json else report.as_text(areas))
+    raise typer.Exit(Exit.FAILED if report.count(areas)[Level.PROBLEM] else Exit.OK)
 
 
 @app.command("check-config")
