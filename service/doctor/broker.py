@@ -14,7 +14,7 @@ from service.broker import probes
 from service.broker.connection import connect
 from service.broker.errors import OUTAGES
 from service.broker.topology import BILL, DLR, dead_queue_arguments, queue_arguments
-from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Sources = Mapping[Source, Stream]
     Attempt = Callable[[AbstractConnection], Awaitable[object]]
 
-CONNECT_SECONDS: Final = 6.0
+CONNECT_SECONDS: Final = 8.0
 # The first RabbitMQ whose quorum queues take a time limit.
 OLDEST_WITH_QUORUM: Final = (3, 10)
 # Shares of max_length at which a queue is filling, as the alert has it, and worth a look.
@@ -59,13 +59,12 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     except CannotStart as error:
         yield problem("broker", str(error))
     except OUTAGES as error:
-        reason = str(error) or type(error).__name__
         if is_reached:
-            yield problem("broker", f"RabbitMQ at {there} went away meanwhile: {reason}")
+            yield problem("broker", f"RabbitMQ at {there} went away meanwhile: {reason(error)}")
         else:
             yield problem(
                 "broker",
-                f"RabbitMQ at {there} cannot be reached: {reason}",
+                f"RabbitMQ at {there} cannot be reached: {reason(error)}",
                 "start it, or correct jasmin.amqp_host and jasmin.amqp_port "
                 "(BILLING_JASMIN_AMQP_HOST, BILLING_JASMIN_AMQP_PORT)",
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 
 from service.dlq.view import printable
-from service.doctor.finding import Finding, ok, problem, seconds, unknown, warning
+from service.doctor.finding import Finding, ok, problem, reason, seconds, unknown, warning
 from service.store import pool
 from service.store.errors import describe
 from service.store.sql import statement
@@ -68,7 +68,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 return
     try:
         look = await _look(connection, settings)
-        for check in CHECKS:
+        for check in CHECKS if told is database else CHECKS_BEHIND_A_POOLER:
             try:
                 async with connection.transaction(readonly=True):
                     async for finding in check(look):
@@ -86,9 +86,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 def _refused(error: BaseException) -> Finding:
     if refusal := pool.refusal(error):
         return problem("database", refusal)
+    if isinstance(error, asyncpg.PostgresError):
+        return problem(
+            "database",
+            f"PostgreSQL takes no connection: {describe(error)}",
+            "wait while it starts or stops; raise max_connections if it has too many",
+        )
     return problem(
         "database",
-        f"PostgreSQL cannot be reached: {describe(error)}",
+        f"PostgreSQL cannot be reached: {reason(error)}",
         "start it, or correct host and port in database.url (BILLING_DATABASE_URL)",
     )
 
@@ -330,3 +336,5 @@ CHECKS: Final[tuple[Callable[[Look], AsyncIterator[Finding]], ...]] = (
     _parked,
     _refunds,
 )
+# Where that has been told already.
+CHECKS_BEHIND_A_POOLER: Final = tuple(check for check in CHECKS if check is not _pooler)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 # Longer than any connection may take to be made.
-LIMIT_SECONDS: Final = 9.0
+LIMIT_SECONDS: Final = 12.0
 CLOSING_SECONDS: Final = 1.0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -55,6 +57,17 @@ def warning(check: str, says: str, remedy: str = "") -> Finding:
 def problem(check: str, says: str, remedy: str = "") -> Finding:
     """Return that somebody must act."""
     return Finding(check, Level.PROBLEM, says, remedy)
+
+
+def reason(error: BaseException) -> str:
+    """Return, in a line, why something could not be reached."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number and number > 0 and not isinstance(cause, ssl.SSLError):
+        return os.strerror(number)
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
+    return (str(cause) or type(cause).__name__).splitlines()[0]
 
 
 def seconds(number: float) -> str:

@@ -62,8 +62,8 @@ def _answers(config: RawConfigParser, _: Settings) -> Iterator[Finding]:
     hint = f"; Jasmin does not read it in {', '.join(misplaced)}" if misplaced else ""
     yield warning(
         "publish_submit_sm_resp",
-        f"[{section}] {option} is not True, so that Jasmin does not publish submit.sm.resp.*: what "
-        f"makes billing events or DLRs of those gets none{hint}",
+        f"[{section}] {option} is not True, so that Jasmin does not publish submit.sm.resp.*: a "
+        f"wrapper that makes billing events or DLRs of these makes none{hint}",
         f"set {option} = True in [{section}] of jasmin.cfg and restart Jasmin; a stock Jasmin "
         "publishes dlr.* and bill_request.* without it",
     )

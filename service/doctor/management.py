@@ -12,7 +12,7 @@ from yarl import URL
 
 from service import tls
 from service.broker.topology import BILL, DLR
-from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -42,10 +42,14 @@ async def examine(url: str, settings: Settings) -> AsyncIterator[Finding]:
         async with _Api(url, settings.jasmin) as api:
             for source in (DLR, BILL):
                 bindings = await api.get(f"queues/%/{source.queue}/bindings")
+                if bindings is None:
+                    yield unknown("bindings", f"queue {source.queue} is not there to be bound")
+                    continue
                 for finding in _bindings(source, bindings):
                     yield finding
                 for queue in (source.queue, source.dead_queue):
-                    yield _policy(queue, await api.get(f"queues/%/{queue}"))
+                    if found := await api.get(f"queues/%/{queue}"):
+                        yield _policy(queue, found)
             yield _clock(api)
             for finding in await _alarms(api):
                 yield finding
@@ -54,7 +58,7 @@ async def examine(url: str, settings: Settings) -> AsyncIterator[Finding]:
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         yield warning(
             "management",
-            f"RabbitMQ's management does not answer: {str(error) or type(error).__name__}",
+            f"RabbitMQ's management does not answer: {reason(error)}",
             "correct --management-url, or enable it: rabbitmq-plugins enable rabbitmq_management",
         )
     except tls.UnusableFile as error:
@@ -104,9 +108,9 @@ class _Api:
             raise
 
 
-def _bindings(source: Source, found: list[dict[str, Any]] | None) -> Iterator[Finding]:
+def _bindings(source: Source, found: list[dict[str, Any]]) -> Iterator[Finding]:
     """Compare a queue's bindings with the one that it must have."""
-    made = {(binding["source"], binding["routing_key"]) for binding in found or ()}
+    made = {(binding["source"], binding["routing_key"]) for binding in found}
     wanted = (source.exchange, source.binding)
     if wanted in made:
         yield ok("bindings", f"queue {source.queue} is bound to {' with key '.join(wanted)}")
@@ -128,13 +132,13 @@ def _bindings(source: Source, found: list[dict[str, Any]] | None) -> Iterator[Fi
         )
 
 
-def _policy(queue: str, found: dict[str, Any] | None) -> Finding:
+def _policy(queue: str, found: dict[str, Any]) -> Finding:
     """Look whether a policy limits a queue besides, or otherwise than, its arguments."""
-    definition = (found or {}).get("effective_policy_definition") or {}
+    definition = found.get("effective_policy_definition") or {}
     limits = {name: definition[name] for name in sorted(_LIMITS & set(definition))}
     if not limits:
         return ok("policy", f"queue {queue}: no policy that limits it")
-    name = (found or {}).get("policy") or (found or {}).get("operator_policy")
+    name = found.get("policy") or found.get("operator_policy")
     level = problem if "expires" in limits or queue.endswith(".dead") else warning
     return level(
         "policy",

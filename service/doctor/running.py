@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -37,7 +37,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         yield warning(
             "readyz",
-            f"no billing-service answers at {url}: {str(error) or type(error).__name__}",
+            f"no billing-service answers at {url}: {reason(error)}",
             "start billing-service run, unless it runs on another host; if it does run here, set "
             "http.host and http.port (BILLING_HTTP_HOST, BILLING_HTTP_PORT) as there",
         )

@@ -59,7 +59,10 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
 def pending(version: str | None) -> list[str]:
     """Return the migrations that a schema of this version lacks, the first one first."""
     revisions = ScriptDirectory.from_config(_config()).iterate_revisions("head", version or "base")
-    return [f"{each.revision} {each.doc.rstrip('.')}" for each in reversed(list(revisions))]
+    return [
+        f"{each.revision} {each.doc.partition(',')[0].rstrip('.')}"
+        for each in reversed(list(revisions))
+    ]
 
 
 @contextmanager
