@@ -53,6 +53,8 @@ def main(
     First time: set BILLING_DATABASE_URL and BILLING_JASMIN_AMQP_HOST, look at
     `billing-service check-config`, then `billing-service migrate`, then `billing-service run`.
 
+    When anything is wrong: `billing-service doctor` says what to do.
+
     Every setting can be given in a TOML file (config/billing.toml explains them all) or in the
     environment, which wins.
     """

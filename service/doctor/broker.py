@@ -50,8 +50,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 connecting = connect(jasmin, "billing-service doctor")
                 connection = await session.enter_async_context(connecting)
             is_reached = True
-            for finding in _link(connection, settings):
-                yield finding
+            for look in (_version, _exposure):
+                for finding in look(connection, settings):
+                    yield finding
             for check in (_exchanges, _queues, _dead_queues, _jasmin):
                 async for finding in check(connection, sources):
                     yield finding
@@ -70,45 +71,40 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             )
 
 
-def _link(connection: AbstractConnection, settings: Settings) -> list[Finding]:
-    """Look at what the handshake has told."""
+def _version(connection: AbstractConnection, settings: Settings) -> Iterator[Finding]:
+    """Say who answers, and whether it is too old for the queues that are wanted."""
     jasmin = settings.jasmin
     told = connection.transport.connection.server_properties if connection.transport else {}
     product, version = str(told.get("product", "broker")), str(told.get("version", "0"))
-    found = [
-        ok(
-            "broker",
-            f"{product} {version} at {jasmin.amqp_host}:{jasmin.amqp_port} takes user "
-            f"{jasmin.amqp_user!r} on virtual host {jasmin.amqp_vhost!r}",
+    yield ok(
+        "broker",
+        f"{product} {version} at {jasmin.amqp_host}:{jasmin.amqp_port} takes user "
+        f"{jasmin.amqp_user!r} on virtual host {jasmin.amqp_vhost!r}",
+    )
+    number = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    types = {settings.dlr.queue_type, settings.bill.queue_type}
+    if number and number < OLDEST_WITH_QUORUM and "quorum" in types:
+        yield problem(
+            "broker_version",
+            f"quorum queues of {product} {version} have no time limit",
+            "install 3.10 or later, or set dlr.queue_type and bill.queue_type "
+            "(BILLING_DLR_QUEUE_TYPE, BILLING_BILL_QUEUE_TYPE) to classic",
         )
-    ]
-    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if number < OLDEST_WITH_QUORUM and "quorum" in {s.queue_type for s in _streams(settings)}:
-        found.append(
-            problem(
-                "broker_version",
-                f"quorum queues of {product} {version} have no time limit",
-                "install 3.10 or later, or set dlr.queue_type and bill.queue_type "
-                "(BILLING_DLR_QUEUE_TYPE, BILLING_BILL_QUEUE_TYPE) to classic",
-            )
-        )
+
+
+def _exposure(_: AbstractConnection, settings: Settings) -> Iterator[Finding]:
+    """Say whether others could listen."""
+    jasmin = settings.jasmin
     if jasmin.amqp_tls:
-        found.append(ok("broker_tls", "TLS; certificate and host name are verified"))
+        yield ok("broker_tls", "TLS; certificate and host name are verified")
     elif jasmin.is_exposed:
-        found.append(
-            warning(
-                "broker_tls",
-                f"what is said to {jasmin.amqp_host} can be read and forged on the way",
-                "set jasmin.amqp_tls (BILLING_JASMIN_AMQP_TLS) to true",
-            )
+        yield warning(
+            "broker_tls",
+            f"what is said to {jasmin.amqp_host} can be read and forged on the way",
+            "set jasmin.amqp_tls (BILLING_JASMIN_AMQP_TLS) to true",
         )
     else:
-        found.append(ok("broker_tls", "no TLS, and none is needed on this machine"))
-    return found
-
-
-def _streams(settings: Settings) -> tuple[Stream, Stream]:
-    return settings.dlr, settings.bill
+        yield ok("broker_tls", "no TLS, and none is needed on this machine")
 
 
 async def _exchanges(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
