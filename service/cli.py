@@ -179,9 +179,14 @@ def doctor(
 
     settings = load_settings(config)
     log.configure(settings.log)
-    areas = asyncio.run(examine(settings, jasmin_config, management_url))
-    typer.echo(report.as_json(areas) if json else report.as_text(areas))
-    raise typer.Exit(Exit.FAILED if report.count(areas)[Level.PROBLEM] else Exit.OK)
+
+    async def tell() -> Exit:
+        areas = await examine(settings, jasmin_config, management_url)
+        # Here, as the end of the loop waits for a name that is still being looked up.
+        typer.echo(report.as_json(areas) if json else report.as_text(areas))
+        return Exit.FAILED if report.count(areas)[Level.PROBLEM] else Exit.OK
+
+    raise typer.Exit(asyncio.run(tell()))
 
 
 @app.command("check-config")
