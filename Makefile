@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test versions chaos outage cluster bench bad-rows lint format lock clean
+.PHONY: help setup run test versions chaos outage cluster bench bad-rows lint format docs lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ lint: .venv/.ready ## Check style and types
 format: .venv/.ready ## Put the sources into the common style
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
+
+docs: .venv/.ready ## Write docs/settings.md from the settings
+	@$(BIN)/python -m tools.settings_reference
 
 lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -1,9 +1,10 @@
-"""The command line: run | migrate | check-config | reconcile | dlq."""
+"""The command line: run | migrate | check-config | doctor | reconcile | dlq."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,8 @@ def main(
 
     First time: set BILLING_DATABASE_URL and BILLING_JASMIN_AMQP_HOST, look at
     `billing-service check-config`, then `billing-service migrate`, then `billing-service run`.
+
+    When anything is wrong: `billing-service doctor` says what to do.
 
     Every setting can be given in a TOML file (config/billing.toml explains them all) or in the
     environment, which wins.
@@ -138,6 +141,54 @@ def reconcile(
         fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
+
+
+@app.command()
+def doctor(
+    config: ConfigOption = None,
+    jasmin_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--jasmin-config",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Jasmin's jasmin.cfg: look at it, too.",
+        ),
+    ] = None,
+    management_url: Annotated[
+        str | None,
+        typer.Option(
+            "--management-url",
+            metavar="URL",
+            help="RabbitMQ's management, for bindings, policies and alarms: http://HOST:15672; as "
+            "the user of jasmin.amqp_user, unless the URL names another.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find what keeps events from being settled, and say what to do about it.
+
+    Looks at RabbitMQ, PostgreSQL and the service that runs here, as the user and role of the
+    settings, and changes nothing: it declares, consumes and writes nothing. What it tries to learn
+    about queues and privileges are requests that RabbitMQ refuses, each of which is a line in
+    RabbitMQ's log. Ends within 15 seconds. Exits with 1 if there is a problem.
+    """
+    from service.doctor import report  # noqa: PLC0415 - the other commands start faster without
+    from service.doctor.examination import examine  # noqa: PLC0415
+    from service.doctor.finding import Level  # noqa: PLC0415
+    from service.ops import log  # noqa: PLC0415
+
+    settings = load_settings(config)
+    log.configure(settings.log)
+
+    async def tell() -> Exit:
+        areas = await examine(settings, jasmin_config, management_url)
+        # Here, as the end of the loop waits for a name that is still being looked up.
+        typer.echo(report.as_json(areas) if json else report.as_text(areas))
+        return Exit.FAILED if report.count(areas)[Level.PROBLEM] else Exit.OK
+
+    raise typer.Exit(asyncio.run(tell()))
 
 
 @app.command("check-config")

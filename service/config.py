@@ -98,7 +98,7 @@ def effective(settings: Settings, path: Path | None = None) -> Iterator[Effectiv
             variable = f"{variable}_FILE"
         yield Effective(
             name=f"{section}.{name}" if section else name,
-            value=_shown(getattr(holder, name)),
+            value=shown(getattr(holder, name)),
             variable=variable,
             origin="environment"
             if variable in os.environ
@@ -222,16 +222,16 @@ def _description(location: list[str]) -> str:
     return ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Show a value as TOML would write it, without its secrets."""
     if isinstance(value, SecretStr):
         return f'"{_masked(value.get_secret_value())}"'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, dict):
-        inner = ", ".join(f'"{name}" = {_shown(rule)}' for name, rule in value.items())
+        inner = ", ".join(f'"{name}" = {shown(rule)}' for name, rule in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, float):
         return f"{value:.15g}"

@@ -45,7 +45,9 @@ SSL_FILES = ("sslrootcert", "sslcert", "sslkey")
 WRITABLE_SESSIONS = ("read-write", "primary", "any")
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
-Seconds = Annotated[float, Field(gt=0, le=100 * 365 * DAY, allow_inf_nan=False)]
+LONGEST_SECONDS = 100 * 365 * DAY
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
 
 def _upper(value: object) -> object:

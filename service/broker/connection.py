@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ, for one session: to whichever of its addresses answers."""
+"""One connection to RabbitMQ, for one session, and plain channels on it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from aiormq.exceptions import (
 
 from service import tls
 from service.addresses import Address, Turns
-from service.broker.errors import OUTAGES
+from service.broker.errors import OUTAGES, SessionLost, opening_channel
 from service.broker.transport import PeelingConnection
 from service.exits import CannotStart
 
 if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+    from aiormq.abc import AbstractChannel
+
     from service.settings import Jasmin
 
 # For each address.
@@ -150,6 +153,20 @@ def server_version(connection: PeelingConnection) -> str:
     """What the broker calls its version, for example 4.0.5; empty where it says nothing."""
     transport = connection.transport
     return str(transport.connection.server_properties.get("version", "")) if transport else ""
+
+
+@asynccontextmanager
+async def channel_of(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """Open a channel; its end gives back what was taken on it and not acknowledged."""
+    transport = connection.transport
+    if transport is None:
+        raise SessionLost("connection closed")
+    with opening_channel():
+        channel = await transport.connection.channel(publisher_confirms=False)
+    try:
+        yield channel
+    finally:
+        await channel.close()
 
 
 def _tls_context(settings: Jasmin) -> ssl.SSLContext:

@@ -121,7 +121,7 @@ def _explaining(source: Source) -> Iterator[None]:
     try:
         yield
     except ChannelPreconditionFailed as error:
-        raise CannotStart(_explain_mismatch(str(error))) from error
+        raise CannotStart(explain_mismatch(str(error))) from error
     except ChannelAccessRefused as error:
         raise CannotStart(
             f"RabbitMQ refuses: {error}; give the user configure, write and read permission "
@@ -141,15 +141,39 @@ _SETTINGS: Final = {"x-queue-type": "queue_type", "x-max-length": "max_length"}
 _TYPED_VALUE = re.compile(r"the value ('[^']*') of type '\w+'")
 
 
-def _explain_mismatch(text: str) -> str:
+class Mismatch(NamedTuple):
+    """What RabbitMQ says of something that exists with another argument than is declared.
+
+    Attributes:
+        argument: its name; one of several that differ.
+        kind: queue or exchange.
+        name: of the queue or exchange.
+        wanted: what is declared; None where RabbitMQ does not say.
+        found: what it has: none, or a value in quotes; likewise.
+    """
+
+    argument: str
+    kind: str
+    name: str
+    wanted: str | None
+    found: str | None
+
+
+def mismatch(text: str) -> Mismatch | None:
+    """Read a refusal of RabbitMQ; None where it is about something else."""
+    read = _MISMATCH.search(_TYPED_VALUE.sub(r"\1", text))
+    return Mismatch(**read.groupdict()) if read else None
+
+
+def explain_mismatch(text: str) -> str:
     """Say which argument differs and what to do about it."""
-    found = _MISMATCH.search(_TYPED_VALUE.sub(r"\1", text))
-    if found is None:
+    read = mismatch(text)
+    if read is None:
         return f"RabbitMQ refuses the topology: {text}"
-    argument, kind, name = found["argument"], found["kind"], found["name"]
+    argument, kind, name, wanted, found = read
     what = (
-        f"{kind} {name} exists with another {argument}: it has {found['found'] or 'something else'}"
-        f", this service declares {found['wanted'] or 'another value'}"
+        f"{kind} {name} exists with another {argument}: it has {found or 'something else'}"
+        f", this service declares {wanted or 'another value'}"
     )
     if kind == "exchange":
         return (

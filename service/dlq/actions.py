@@ -16,8 +16,9 @@ import orjson
 from aiormq.exceptions import PublishError
 
 from service.broker import marks
+from service.broker.connection import channel_of
 from service.broker.publisher import Publisher
-from service.dlq.queue import DeadQueue, channel_of, waiting
+from service.dlq.queue import DeadQueue, waiting
 from service.events.message import to_json
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp import commands as spec
 
-from service.broker.errors import SessionLost, opening_channel
+from service.broker.connection import channel_of
 from service.dlq.letter import Letter, letter
 from service.exits import CannotStart
 
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
 
 # So many messages are held in memory at once.
 CHUNK = 100
-
-
-@asynccontextmanager
-async def channel_of(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
-    """Open a channel; its end gives back what was taken on it and not acknowledged."""
-    transport = connection.transport
-    if transport is None:
-        raise SessionLost("connection closed")
-    with opening_channel():
-        channel = await transport.connection.channel(publisher_confirms=False)
-    try:
-        yield channel
-    finally:
-        await channel.close()
 
 
 async def waiting(connection: AbstractConnection, queue: str) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import alembic.command
 import psycopg
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
@@ -56,6 +57,15 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
             alembic.command.upgrade(config, "head")
             after = _current(connection)
     report(f"schema {after}" + (" is up to date" if before == after else f" (was {before})"))
+
+
+def pending(version: str | None) -> list[str]:
+    """Return the migrations that a schema of this version lacks, the first one first."""
+    revisions = ScriptDirectory.from_config(_config()).iterate_revisions("head", version or "base")
+    return [
+        f"{each.revision} {each.doc.partition(',')[0].rstrip('.')}"
+        for each in reversed(list(revisions))
+    ]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -73,21 +73,57 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
         with attempt:
             try:
                 pool = await _connect(settings, name)
-            except _FATAL as error:
-                raise CannotStart(
-                    f"PostgreSQL refuses: {errors.describe(error)}; "
-                    "check database.url (BILLING_DATABASE_URL)"
-                ) from error
-            except _POOLED as error:
-                raise CannotStart(
-                    f"PostgreSQL is behind a connection pooler: {errors.describe(error)}; set "
-                    "database.pgbouncer (BILLING_DATABASE_PGBOUNCER) to true"
-                ) from error
-            except OSError as error:
-                if problem := _tls_problem(error):
-                    raise CannotStart(f"{problem} (database.url, BILLING_DATABASE_URL)") from error
+            except (*_FATAL, *_POOLED, OSError) as error:
+                if problem := refusal(error):
+                    raise CannotStart(problem) from error
                 raise
     return pool
+
+
+def refusal(error: BaseException) -> str | None:
+    """Say what to change where PostgreSQL refuses a connection for good; None where it may pass."""
+    if isinstance(error, _FATAL):
+        return (
+            f"PostgreSQL refuses: {errors.describe(error)}; "
+            "check database.url (BILLING_DATABASE_URL)"
+        )
+    if is_pooled(error):
+        return (
+            f"PostgreSQL is behind a connection pooler: {errors.describe(error)}; set "
+            "database.pgbouncer (BILLING_DATABASE_PGBOUNCER) to true"
+        )
+    if isinstance(error, OSError) and (problem := _tls_problem(error)):
+        return f"{problem} (database.url, BILLING_DATABASE_URL)"
+    return None
+
+
+def is_pooled(error: BaseException) -> bool:
+    """Whether this is what a PgBouncer answers to a client that takes it for PostgreSQL."""
+    return isinstance(error, _POOLED)
+
+
+def session(settings: Database, name: str) -> dict[str, Any]:
+    """Return how asyncpg is to open a connection that ``pg_stat_activity`` shows as ``name``."""
+    server_settings = POOLED_SETTINGS if settings.pgbouncer else SERVER_SETTINGS
+    return {
+        "server_settings": {**server_settings, "application_name": name},
+        # In transaction mode the next statement may go to another server: nothing may be kept
+        # there.
+        "statement_cache_size": 0 if settings.pgbouncer else STATEMENTS,
+    }
+
+
+def schema_problem(version: str | None) -> str | None:
+    """Say what to do about a schema that is not the one needed; ``version`` None is none at all."""
+    if version == SCHEMA_VERSION:
+        return None
+    found = f"is at {version}" if version else "has not been created"
+    remedy = (
+        "run a newer billing-service"
+        if version and version > SCHEMA_VERSION
+        else "run: billing-service migrate"
+    )
+    return f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}"
 
 
 def _tls_problem(error: OSError) -> str | None:
@@ -113,16 +149,13 @@ def _tls_problem(error: OSError) -> str | None:
 
 
 async def _connect(settings: Database, name: str) -> asyncpg.Pool:
-    server_settings = POOLED_SETTINGS if settings.pgbouncer else SERVER_SETTINGS
     pool = await asyncpg.create_pool(
         connect=Hosts(settings).connect,
+        **session(settings, name),
         min_size=1,
         max_size=CONNECTIONS,
         command_timeout=settings.command_timeout,
-        server_settings={**server_settings, "application_name": name},
-        # In transaction mode the next statement may go to another server: nothing may be kept
-        # there, and there is nothing to clean up.
-        statement_cache_size=0 if settings.pgbouncer else STATEMENTS,
+        # Nor is there anything to clean up behind a PgBouncer.
         reset=_leave_alone if settings.pgbouncer else None,
     )
     try:
@@ -164,14 +197,8 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
             version = await connection.fetchval(sql.statement("schema_version"))
     except asyncpg.UndefinedTableError:
         version = None
-    if version != SCHEMA_VERSION:
-        found = f"is at {version}" if version else "has not been created"
-        remedy = (
-            "run a newer billing-service"
-            if version and version > SCHEMA_VERSION
-            else "run: billing-service migrate"
-        )
-        raise CannotStart(f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}")
+    if problem := schema_problem(version):
+        raise CannotStart(problem)
 
 
 async def _check_privileges(pool: asyncpg.Pool) -> None:

@@ -12,6 +12,8 @@ from uuid import uuid4
 import pytest
 
 from bench.stack import PgBouncer, Stack
+from service.doctor.finding import Level
+from tests.support.doctor import findings, of
 from tests.support.gateway import Gateway, bill, dlr
 from tests.support.service import eventually, run_to_end
 
@@ -94,3 +96,17 @@ async def test_migrate_wants_postgresql_itself(
     assert result.returncode == CANNOT_START
     assert "give migrate the URL of PostgreSQL itself" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+async def test_doctor_names_it_and_looks_at_the_rest(
+    environment: dict[str, str], pooled: dict[str, str]
+) -> None:
+    settings = environment | {"BILLING_DATABASE_URL": pooled["DATABASE_URL"]}
+    found = await findings(settings)
+    told = of(found, Level.PROBLEM)
+    assert "PostgreSQL is behind a connection pooler" in told
+    assert "BILLING_DATABASE_PGBOUNCER" in told
+    assert "the role may do all that the service does" in of(found, Level.OK)
+    well = of(await findings(settings | {"BILLING_DATABASE_PGBOUNCER": "true"}), Level.OK)
+    assert "a PgBouncer in between, as is set" in well
+    assert "no events are parked" in well

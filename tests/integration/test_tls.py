@@ -17,6 +17,8 @@ import trustme
 
 from bench.stack import PostgreSQL, RabbitMQ
 from bench.stack.process import free_port
+from service.doctor.finding import Level
+from tests.support.doctor import findings, of
 from tests.support.gateway import Gateway, bill
 from tests.support.service import eventually, run_to_end
 
@@ -247,3 +249,15 @@ async def test_database_without_tls_is_explained(start, environment: dict[str, s
     service = start(DATABASE_URL=f"{environment['BILLING_DATABASE_URL']}?sslmode=require")
     assert await service.ended() == CANNOT_START
     assert "PostgreSQL does not speak TLS" in service.log_text
+
+
+async def test_doctor_tells_of_it(tls: Tls, amqps: dict[str, str], postgres_url: str) -> None:
+    settings = {f"BILLING_{name}": value for name, value in amqps.items()}
+    settings |= {"BILLING_DATABASE_URL": postgres_url, "BILLING_CONFIG": "/dev/null"}
+    well = of(await findings(settings), Level.OK)
+    assert "TLS; certificate and host name are verified" in well
+    assert "\nTLS ->" in well
+    settings["BILLING_JASMIN_AMQP_CA_FILE"] = str(tls.files / "stranger.pem")
+    found = await findings(settings)
+    assert "the certificate of RabbitMQ at localhost" in of(found, Level.PROBLEM)
+    assert "\nTLS ->" in of(found, Level.OK)  # the database is looked at all the same

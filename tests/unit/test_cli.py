@@ -37,18 +37,21 @@ def test_the_version_is_the_packages():
 def test_help_names_the_commands_the_first_steps_and_the_exit_codes(option):
     result = run(option)
     assert result.exit_code == 0
-    for part in ("run", "migrate", "check-config", "BILLING_DATABASE_URL", "Exit codes"):
+    for part in ("run", "migrate", "check-config", "doctor", "BILLING_DATABASE_URL", "Exit codes"):
         assert part in result.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "migrate", "check-config"])
+@pytest.mark.parametrize("command", ["run", "migrate", "check-config", "doctor"])
 def test_every_command_has_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "--config" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["runn"], ["run", "--no-such"], ["check-config", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["runn"], ["run", "--no-such"], ["check-config", "x"], ["doctor", "--jasmin-config", "none"]],
+)
 def test_wrong_usage_ends_with_2(arguments):
     assert run(*arguments).exit_code == Exit.CONFIG
 
@@ -80,7 +83,7 @@ def test_check_config_says_when_there_is_no_file(monkeypatch):
     assert run("check-config").stdout.startswith("# file: none\n")
 
 
-@pytest.mark.parametrize("command", ["check-config", "run", "migrate"])
+@pytest.mark.parametrize("command", ["check-config", "run", "migrate", "doctor"])
 def test_settings_that_cannot_work_end_with_2_and_one_readable_list(monkeypatch, command):
     monkeypatch.setenv("BILLING_DATABASE_URL", "mysql://billing:hunter2@db/b")
     monkeypatch.setenv("BILLING_DLR_PREFETCH", "10")
