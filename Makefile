@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test chaos outage bench bad-rows lint format lock clean
@@ -46,10 +48,10 @@ format: .venv/.ready ## Put the sources into the common style
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --custom-compile-command "make lock" \
-		--group dev --group bench --output-file requirements.lock pyproject.toml
+lock: .venv/.ready ## Bring the lock files up to date with pyproject.toml
+	@$(LOCK) --upgrade --group dev --group bench --output-file requirements.lock pyproject.toml
+	@$(LOCK) --constraint requirements.lock --output-file requirements-service.lock pyproject.toml
+	@$(LOCK) --constraint requirements.lock --output-file requirements-image.lock --group image
 
 clean: ## Remove .venv and the private servers with their data
 	@rm -rf .venv .stack
