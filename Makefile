@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test versions chaos outage cluster bench bad-rows lint format docs lock clean
@@ -55,10 +57,10 @@ format: .venv/.ready ## Put the sources into the common style
 docs: .venv/.ready ## Write docs/settings.md from the settings
 	@$(BIN)/python -m tools.settings_reference
 
-lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --custom-compile-command "make lock" \
-		--group dev --group bench --output-file requirements.lock pyproject.toml
+lock: .venv/.ready ## Bring the lock files up to date with pyproject.toml
+	@$(LOCK) --upgrade --group dev --group bench --output-file requirements.lock pyproject.toml
+	@$(LOCK) --constraint requirements.lock --output-file requirements-service.lock pyproject.toml
+	@$(LOCK) --constraint requirements.lock --output-file requirements-image.lock --group image
 
 clean: ## Remove .venv and the private servers with their data
 	@rm -rf .venv .stack

@@ -1,0 +1,119 @@
+"""The service as a container runs it: as process 1, on a root that is read-only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench import PROJECT
+from tests.support.service import clean_environment, command, eventually
+
+HEALTHY = PROJECT / "config/docker/healthy.py"
+# Namespaces of its own, for which a user who is not root needs one of users, too.
+UNSHARE = [
+    "unshare",
+    *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]),
+    *("--mount", "--pid", "--fork", "--mount-proc", "--kill-child"),
+]
+CONFINED = "mount -t tmpfs tmpfs /tmp && mount -o remount,bind,ro / && exec setpriv {} {}"
+NO_PRIVILEGES = "--no-new-privs --bounding-set -all --inh-caps -all"
+
+
+class Container:
+    """``billing-service run`` as process 1 of its own namespaces."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        confined = CONFINED.format(NO_PRIVILEGES, shlex.join(command("run")))
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [*UNSHARE, "sh", "-c", confined],
+                env=clean_environment(environment),
+                stdout=stream,
+                stderr=stream,
+            )
+
+    @property
+    def log_text(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def workers(self) -> list[int]:
+        """The children of process 1, the youngest last, by their numbers outside."""
+        return _children(self._init)
+
+    @property
+    def _init(self) -> int:
+        (init,) = _children(self._process.pid)
+        return init
+
+    def stop(self) -> int:
+        """Send SIGTERM to process 1 as Docker does; return the exit code."""
+        os.kill(self._init, signal.SIGTERM)
+        return self._process.wait(timeout=60)
+
+    def kill(self) -> None:
+        """Kill all of it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def container(environment: dict[str, str], port: int, tmp_path: Path) -> Iterator[Container]:
+    container = Container(
+        environment | {"BILLING_HTTP_PORT": str(port), "TMPDIR": "/tmp"},
+        tmp_path / "container.log",
+    )
+    yield container
+    container.kill()
+
+
+async def test_it_does_its_duties_as_process_1_on_a_read_only_root(
+    container: Container, port: int
+) -> None:
+    async def is_ready() -> bool:
+        try:
+            return (await http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def has_another_worker() -> bool:
+        return len(container.workers) == len(before) and before[-1] not in container.workers
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        await eventually(is_ready)
+        assert await probe("/healthz", port) == await probe("/readyz", port) == 0
+        before = container.workers
+        os.kill(before[-1], signal.SIGKILL)
+        await eventually(has_another_worker)  # the dead one was waited for, too
+        await eventually(is_ready)
+    assert container.stop() == 0, container.log_text
+    assert "Read-only" not in container.log_text
+
+
+async def probe(path: str, port: int) -> int:
+    """Ask as Docker does; return the exit code."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, HEALTHY, path, env={"BILLING_HTTP_PORT": str(port)}
+    )
+    return await process.wait()
