@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos outage bench bad-rows lint format lock clean
+.PHONY: help setup run test chaos outage gateway bench bad-rows lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ chaos: .venv/.ready ## Break everything at random under load, then compare every
 outage: .venv/.ready ## Take the database away for a minute under 2,000 events/s, and compare
 	@$(BIN)/python -m bench.chaos outage $(ARGS)
 
+gateway: .venv/.ready ## Send SMS through a real Jasmin to a simulated operator, and compare what is settled
+	@$(BIN)/python -m bench.gateway $(ARGS)
+
 bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it lists what there is
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -46,10 +49,13 @@ format: .venv/.ready ## Put the sources into the common style
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml
+lock: .venv/.ready ## Bring requirements.lock up to date with pyproject.toml, jasmin.lock with jasmin.in
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --custom-compile-command "make lock" \
 		--group dev --group bench --output-file requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--output-file bench/stack/jasmin.lock bench/stack/jasmin.in
 
 clean: ## Remove .venv and the private servers with their data
 	@rm -rf .venv .stack
