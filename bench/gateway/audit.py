@@ -22,7 +22,7 @@ LOSS_SECONDS: Final = 2.0
 
 _CDRS: Final = """
     SELECT message_id, status, smpp_msgid, error_code, delivery_at, price, refunded_amount,
-           dlr_payload IS NOT NULL AS has_payload
+           dlr_payload IS NOT NULL AS is_detailed
     FROM sms_cdr
 """
 _LEDGER: Final = """
@@ -123,7 +123,7 @@ def _published(seen: Seen, rows: Mapping[str, asyncpg.Record]) -> Check:
             ("smpp_msgid", expected.smpp_msgids),
             ("error_code", expected.error_codes),
             ("delivery_at", expected.delivery_ats),
-            ("has_payload", {bool(story.linked)}),
+            ("is_detailed", {bool(story.linked)}),
         ):
             if row[field] not in allowed:
                 check.differ(_complaint(story, field, allowed, row[field]))

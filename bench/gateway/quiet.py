@@ -48,7 +48,7 @@ async def _look(bed: Bed) -> tuple[int, list[str]]:
     ]
     if bed.smsc.is_busy:
         moving.append("the operator has messages to answer, or receipts to send")
-    row = await bed.pool.fetchrow(_WAITING)
+    [row] = await bed.pool.fetch(_WAITING)
     if row["owed"]:
         moving.append(f"{row['owed']} refunds are to be booked")
     return int(row["parked"]), moving

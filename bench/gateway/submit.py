@@ -75,7 +75,7 @@ class Smpp:
         self._jasmin = jasmin
         self._account = account
         self._session: Session | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: set[asyncio.Task[None]] = set()
         self._binding = asyncio.Lock()
 
     async def submit(self, sms: Sms) -> str:
@@ -102,8 +102,7 @@ class Smpp:
         """Hang up."""
         if self._session is not None:
             await self._session.close()
-        if self._listening is not None:
-            await self._listening
+        await asyncio.gather(*self._listening)
 
     async def _bound(self) -> Session:
         async with self._binding:
@@ -116,18 +115,26 @@ class Smpp:
             session = await Session.connect(self._jasmin.host, self._jasmin.smpp_port)
         except OSError as error:
             raise NotSent(f"SMPP server: {error}") from None
-        self._listening = asyncio.create_task(self._listen(session))
-        account = self._account
+        listening = asyncio.create_task(self._listen(session))
+        self._listening.add(listening)
+        listening.add_done_callback(self._listening.discard)
         try:
-            answer = await asyncio.wait_for(
-                session.post("bind_transceiver", system_id=account.uid, password=account.password),
-                _ANSWER_SECONDS,
-            )
+            await self._introduce(session)
+        except NotSent:
+            await session.close()
+            raise
+        return session
+
+    async def _introduce(self, session: Session) -> None:
+        posted = session.post(
+            "bind_transceiver", system_id=self._account.uid, password=self._account.password
+        )
+        try:
+            answer = await asyncio.wait_for(posted, _ANSWER_SECONDS)
         except (SessionLost, TimeoutError) as error:
-            raise NotSent(f"SMPP server: {error!r}") from None
+            raise NotSent(f"SMPP server: bind: {error!r}") from None
         if answer.is_error():
             raise NotSent(f"SMPP server: bind: {status_name(answer.status)}")
-        return session
 
     async def _listen(self, session: Session) -> None:
         """Take the receipts that Jasmin passes on to its users, and its enquire_link."""

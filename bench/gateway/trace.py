@@ -69,7 +69,7 @@ async def _watch(pool: asyncpg.Pool, sms: Sms) -> AsyncIterator[Step]:
     seen: tuple[Any, ...] = ()
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
-        row = await pool.fetchrow(_CDR, sms.message_id)
+        [row] = await pool.fetch(_CDR, sms.message_id)
         if tuple(row) != seen:
             text = ", ".join(f"{name} {row[name]}" for name in _SHOWN if row[name] is not None)
             bills = f"; {row['bills']} bill recorded" if row["bills"] else ""

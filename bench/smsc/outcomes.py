@@ -1,8 +1,8 @@
 """What happens to a message is decided by the last two digits of the number it is sent to.
 
-========  ========================================================================================
+========  ==================================================================
 last two  what the operator does
-========  ========================================================================================
+========  ==================================================================
 00        DELIVRD; so does every number that is not listed
 01        ACCEPTD, then DELIVRD
 02        EXPIRED
@@ -28,19 +28,20 @@ last two  what the operator does
 31        ESME_RMSGQFUL twice, then DELIVRD
 32        ESME_RSYSERR once, then UNDELIV
 33        ESME_RTHROTTLED whenever it is asked
-40        its id is in lower case, and has leading zeros in the receipt only; DELIVRD
-41        its id has leading zeros in the submit_sm_resp only; DELIVRD
-42        its id is hexadecimal in the submit_sm_resp and decimal in the receipt; DELIVRD
-43        its id is decimal in the submit_sm_resp and hexadecimal in the receipt; UNDELIV
+40        DELIVRD, its id in lower case, with leading zeros in the receipt
+41        DELIVRD, its id with leading zeros in the submit_sm_resp
+42        DELIVRD, its id hexadecimal in the submit_sm_resp, then decimal
+43        UNDELIV, its id decimal in the submit_sm_resp, then hexadecimal
 50        DELIVRD, its dates with seconds
 51        DELIVRD, its dates all zeros
 52        UNDELIV, its error code of four digits (0032)
 53        EXPIRED, its error code a word (nul)
-60        a DELIVRD for each part of a long message, also where none was asked for
-========  ========================================================================================
+60        DELIVRD for each part of a long message, asked for or not
+========  ==================================================================
 
-Of a long message each part is a message of its own to an operator, with an id of its own; it
-sends receipts for those parts that ask for one (SMPP 3.4 section 5.2.17, registered_delivery).
+Of a long message each part is a message of its own to an operator, with an
+id of its own. It sends receipts for those parts that ask for one
+(SMPP 3.4 section 5.2.17, registered_delivery).
 """
 
 from typing import Final, NamedTuple

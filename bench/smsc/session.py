@@ -118,7 +118,7 @@ def status_name(code: int) -> str:
     return _NAMES.get(code, f"0x{code:08X}")
 
 
-_NAMES: Final = {
+_NAMES: Final[dict[int, str]] = {
     code: name.removeprefix("SMPP_")
     for name, code in vars(consts).items()
     if name.startswith("SMPP_ESME_")
