@@ -153,7 +153,8 @@ class Run:
             "receipts_published": sum(1 for _ in bed.tap.receipts()),
             "bills_published": sum(1 for _ in bed.tap.bills()),
             "not_answered_by_jasmin": len(self._traffic.unconfirmed),
-            "lost_by_jasmin_when_killed": len(seen.lost()),
+            "submitted_twice_by_jasmin": sum(story.is_repeated for story in stories.values()),
+            "lost_by_jasmin_when_killed": Counter(what for _, what, _ in seen.lost()),
         }
         statuses: dict[str, Counter[str]] = {}
         for row in await bed.pool.fetch("SELECT message_id, status FROM sms_cdr"):

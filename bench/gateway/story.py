@@ -1,7 +1,7 @@
 """What happened to one message: asked for, submitted, answered, published."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.gateway.sms import Sms
@@ -44,6 +44,11 @@ class Story:
             if normalised(submission.smpp_msgid or "") in links
         ]
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the operator took it twice: Jasmin was killed before it had noted the first."""
+        return sum(each.status == "ESME_ROK" for each in self._last_parts()) > 1
+
     def unpublished(self) -> list[tuple[str, float]]:
         """Return what came to Jasmin and was not published: what, and when it came."""
         lost = []
@@ -56,8 +61,11 @@ class Story:
 
     def _answered(self) -> list[float]:
         """When the operator answered, latest first; a long message counts by its last part."""
-        last = (each for each in self.submissions if each.part == each.parts)
-        return sorted((each.answered_at for each in last if each.answered_at), reverse=True)
+        answered = (each.answered_at for each in self._last_parts())
+        return sorted((at for at in answered if at), reverse=True)
+
+    def _last_parts(self) -> Iterator[Submission]:
+        return (each for each in self.submissions if each.part == each.parts)
 
     def _unpublished_receipts(self) -> Iterable[tuple[str, float]]:
         published: dict[tuple[str, str], int] = defaultdict(int)

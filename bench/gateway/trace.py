@@ -16,6 +16,7 @@ from bench.smsc.journal import SentReceipt
 
 _SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.005
+_TAP_SECONDS: Final = 0.2
 _CDR: Final = """
     SELECT c.status, c.smpp_msgid, c.error_code, c.delivery_at, count(e.bid) AS bills
     FROM sms_cdr c LEFT JOIN billing_event e USING (account_id)
@@ -48,6 +49,7 @@ async def follow(bed: Bed, traffic: Traffic, sms: Sms) -> list[Step]:
     """
     await traffic.send_one(sms)
     changes = [change async for change in _watch(bed.pool, sms)]
+    await asyncio.sleep(_TAP_SECONDS)
     story = tell_stories([sms], bed.smsc.journal, bed.tap)[sms.message_id or ""]
     steps = [*_submitted(sms), *_at_operator(story), *_published(bed, story), *changes]
     return sorted(steps, key=lambda step: step.at)

@@ -22,6 +22,10 @@ def test_all_that_jasmin_published_is_settled_although_it_and_the_service_are_ki
     assert differing(result) == set()
     assert code == 0
     assert result["messages"] == 201  # and the one that is followed
+    assert result["answers_published"] > 200
+    assert result["receipts_published"] > 150
+    assert result["bills_published"] > 150
+    assert "since Jasmin was killed" in {check["what"].split(":")[0] for check in result["checks"]}
 
 
 def run_gateway(directory: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
