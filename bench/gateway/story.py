@@ -72,7 +72,7 @@ class Story:
         for _, publication in self.receipts:
             published[publication.headers["dlr_id"], publication.text] += 1
         for receipt in taken_receipts(self.submissions):
-            key = receipt.smpp_msgid, receipt.stat
+            key = receipt.smpp_msgid, as_published(receipt)
             published[key] -= 1
             if published[key] < 0:
                 yield receipt.stat, receipt.acknowledged_at or 0.0
@@ -82,6 +82,11 @@ def taken_receipts(submissions: Iterable[Submission]) -> Iterable[SentReceipt]:
     """Yield the receipts that Jasmin has acknowledged."""
     for submission in submissions:
         yield from (each for each in submission.receipts if each.acknowledged_at is not None)
+
+
+def as_published(receipt: SentReceipt) -> str:
+    """Return the state that Jasmin publishes. Of message_state it has no name for ENROUTE."""
+    return "UNKNOWN" if receipt.parameters and receipt.stat == "ENROUTE" else receipt.stat
 
 
 def normalised(operator_id: str) -> str:

@@ -13,6 +13,7 @@ class SentReceipt:
         stat: the message's state.
         err: the operator's error code.
         command: ``deliver_sm`` or ``data_sm``.
+        parameters: whether id and state are parameters of the PDU, not its text alone.
         done_date: as written; empty in a data_sm, which has none.
         sent_at: when it was sent for the first time; None while it waits.
         acknowledged_at: when the other end took it; None while it did not.
@@ -24,6 +25,7 @@ class SentReceipt:
     stat: str
     err: str
     command: str
+    parameters: bool = False
     done_date: str = ""
     sent_at: float | None = None
     acknowledged_at: float | None = None

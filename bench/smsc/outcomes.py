@@ -21,6 +21,8 @@ last two  what the operator does
 15        DELIVRD, by data_sm
 16        UNDELIV, by data_sm
 17        DELIVRD, then ACCEPTD
+18        ENROUTE, then DELIVRD, both by data_sm
+19        DELIVRD, with id and state as parameters besides the text
 20        refuses with ESME_RINVDSTADR
 21        refuses with ESME_RSUBMITFAIL
 22        refuses with ESME_RINVSRCADR
@@ -63,8 +65,9 @@ class Receipt(NamedTuple):
         stat: the message's state (SMPP 3.4 appendix B).
         err: the operator's error code.
         after: seconds since the submit_sm_resp, or since the receipt before this one.
-        command: ``deliver_sm``, or ``data_sm``, which carries state and id alone.
+        command: ``deliver_sm``, or ``data_sm``, which has parameters alone.
         dates: how its dates are written, for ``strftime``.
+        parameters: whether a deliver_sm has id and state as parameters, too.
     """
 
     stat: str
@@ -72,6 +75,7 @@ class Receipt(NamedTuple):
     after: float = SOON
     command: str = "deliver_sm"
     dates: str = MINUTES
+    parameters: bool = False
 
 
 class Outcome(NamedTuple):
@@ -128,6 +132,11 @@ OUTCOMES: Final = {
     "15": Outcome("DELIVRD by data_sm", (Receipt("DELIVRD", command="data_sm"),)),
     "16": Outcome("UNDELIV by data_sm", (Receipt("UNDELIV", command="data_sm"),)),
     "17": Outcome("DELIVRD, ACCEPTD", (_DELIVRD, Receipt("ACCEPTD", after=LATER))),
+    "18": Outcome(
+        "ENROUTE, DELIVRD by data_sm",
+        (Receipt("ENROUTE", command="data_sm"), Receipt("DELIVRD", after=LATER, command="data_sm")),
+    ),
+    "19": Outcome("DELIVRD with parameters", (Receipt("DELIVRD", parameters=True),)),
     "20": _refused("ESME_RINVDSTADR"),
     "21": _refused("ESME_RSUBMITFAIL"),
     "22": _refused("ESME_RINVSRCADR"),

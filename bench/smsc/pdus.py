@@ -46,13 +46,14 @@ def wants_receipt(submit: Command) -> bool:
 
 def receipt_of(plan: Receipt, smpp_msgid: str) -> SentReceipt:
     """Return a receipt with its dates, which are of now, in UTC."""
-    date = "" if plan.command == "data_sm" else datetime.now(UTC).strftime(plan.dates)
-    err = "" if plan.command == "data_sm" else plan.err
-    return SentReceipt(smpp_msgid, plan.stat, err, plan.command, date)
+    if plan.command == "data_sm":
+        return SentReceipt(smpp_msgid, plan.stat, "", plan.command, parameters=True)
+    date = datetime.now(UTC).strftime(plan.dates)
+    return SentReceipt(smpp_msgid, plan.stat, plan.err, plan.command, plan.parameters, date)
 
 
 def fields_of(receipt: SentReceipt, submit: Command) -> dict[str, Any]:
-    """Return the fields of a receipt's PDU: the text of appendix B, or the parameters alone."""
+    """Return the fields of a receipt's PDU: the text of appendix B, parameters, or both."""
     fields = {
         "source_addr": text_of(submit.destination_addr),
         "source_addr_ton": submit.dest_addr_ton,
@@ -62,14 +63,17 @@ def fields_of(receipt: SentReceipt, submit: Command) -> dict[str, Any]:
         "dest_addr_npi": submit.source_addr_npi,
         "esm_class": _RECEIPT,
     }
-    if receipt.command == "data_sm":
-        return fields | {
-            "receipted_message_id": receipt.smpp_msgid,
-            "message_state": _STATES[receipt.stat],
-        }
+    if receipt.parameters:
+        fields["receipted_message_id"] = receipt.smpp_msgid
+        fields["message_state"] = _STATES[receipt.stat]
+    if receipt.command == "deliver_sm":
+        fields["short_message"] = _text(receipt).encode()
+    return fields
+
+
+def _text(receipt: SentReceipt) -> str:
     delivered = "001" if receipt.stat == "DELIVRD" else "000"
-    text = (
+    return (
         f"id:{receipt.smpp_msgid} sub:001 dlvrd:{delivered} submit date:{receipt.done_date} "
         f"done date:{receipt.done_date} stat:{receipt.stat} err:{receipt.err} text:sample"
     )
-    return fields | {"short_message": text.encode()}

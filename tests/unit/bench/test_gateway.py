@@ -55,7 +55,7 @@ class Scene:
         told: bool = True,
     ) -> None:
         """The operator sends a receipt for the last submission, which Jasmin acknowledges."""
-        receipt = SentReceipt(given, stat, err, "deliver_sm", date, NOW, NOW, 1, 1)
+        receipt = SentReceipt(given, stat, err, "deliver_sm", False, date, NOW, NOW, 1, 1)
         self.journal.submissions[-1].receipts.append(receipt)
         if told:
             details = {"dlr_id": given, "dlr_err": err, "dlr_ddate": date}

@@ -168,6 +168,15 @@ async def test_a_receipt_by_data_sm_has_parameters_and_no_text() -> None:
     assert receipt.message_state == 5  # UNDELIVERABLE
 
 
+async def test_a_receipt_by_deliver_sm_may_have_parameters_besides_its_text() -> None:
+    async with bound() as (_, esme):
+        answer = await esme.submit("34600000119")
+        [text] = await esme.texts(1)
+    [receipt] = esme.received
+    assert b"stat:DELIVRD" in text
+    assert (receipt.receipted_message_id, receipt.message_state) == (answer.message_id, 2)
+
+
 async def test_sends_no_receipt_that_is_not_asked_for() -> None:
     async with bound() as (smsc, esme):
         await esme.submit("34600000100", registered_delivery=0)
