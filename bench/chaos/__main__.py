@@ -4,7 +4,7 @@ import logging
 import random
 import shutil
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -17,6 +17,7 @@ from bench.chaos import scenarios, schedule
 from bench.chaos.faults import FAULTS
 from bench.chaos.result import Result
 from bench.chaos.scenarios import Options
+from bench.lab.failures import leaves
 from bench.lab.screen import Screen
 from bench.stack import Stack, StackError
 from bench.stack.program import ProgramFailed
@@ -170,7 +171,7 @@ def _run(story: Story, title: str, output: Path, directory: Path | None, *, keep
         expected, others = group.split(FAILURES)
         if expected is None or others is not None:
             raise
-        _end("\n".join(str(leaf) for leaf in _leaves(expected)), 1)
+        _end("\n".join(str(leaf) for leaf in leaves(expected)), 1)
     result.write(output)
     result.show(console)
     console.print(f"written: {output}")
@@ -187,14 +188,6 @@ def _save_logs(place: Path, output: Path) -> Path:
     for log in place.glob("service-*.log"):
         shutil.copy(log, logs)
     return logs
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _end(text: str, code: int) -> NoReturn:

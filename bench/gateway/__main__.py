@@ -4,14 +4,15 @@ import asyncio
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from bench import PROJECT
-from bench.gateway.run import Options, run
+from bench.gateway.run import Options, Report, run
 from bench.gateway.submit import NotAccepted
+from bench.lab.failures import leaves
 from bench.lab.screen import Screen
 from bench.stack import StackError
 from bench.stack.program import ProgramFailed
@@ -46,25 +47,29 @@ def main(
     """
     console = Console(highlight=False)
     options = Options(messages, seed, split.value, kill)
+    failures: list[str] = []
     try:
-        with (
-            Screen(console) as screen,
-            temporary_stack("gateway", None, screen.tell, keep=keep) as (stack, place),
-        ):
-            report = asyncio.run(run(stack, place, options, screen))
-            report.result.figures["seconds"] = round(screen.seconds, 1)
-    except KeyboardInterrupt:
-        _end("interrupted; everything is stopped", 130)
-    except (StackError, ProgramFailed, NotAccepted) as failure:
-        _end(str(failure), 1)
+        report = _run(options, console, keep=keep)
+    except* (StackError, ProgramFailed, NotAccepted) as failed:
+        failures += map(str, leaves(failed))
+    except* KeyboardInterrupt:
+        failures.append("interrupted; everything is stopped")
+    if failures:
+        print("make gateway:", "\n".join(failures), file=sys.stderr)
+        raise typer.Exit(1)
     report.result.write(output or _RESULTS / f"gateway-{seed}.json")
     report.show(console)
     raise typer.Exit(0 if report.result.passed else 1)
 
 
-def _end(text: str, code: int) -> NoReturn:
-    print(f"make gateway: {text}", file=sys.stderr)
-    sys.exit(code)
+def _run(options: Options, console: Console, *, keep: bool) -> Report:
+    with (
+        Screen(console) as screen,
+        temporary_stack("gateway", None, screen.tell, keep=keep) as (stack, place),
+    ):
+        report = asyncio.run(run(stack, place, options, screen))
+        report.result.figures["seconds"] = round(screen.seconds, 1)
+        return report
 
 
 if __name__ == "__main__":

@@ -58,6 +58,12 @@ class Bed:
     pool: asyncpg.Pool
     http: aiohttp.ClientSession
 
+    def check(self) -> None:
+        """Raise StackError or ProgramFailed when Jasmin or the service has ended by itself."""
+        if not self.jasmin.running:
+            raise StackError(f"Jasmin has ended; see {self.jasmin.log}")
+        self.keeper.life.check()
+
     async def bound(self, again: int = 1) -> None:
         """Wait until Jasmin has bound to the operator for so many times, and still is.
 

@@ -8,7 +8,9 @@ from bench.chaos.observer import QUEUES
 from bench.gateway.bed import SETTLE_SECONDS, Bed
 from bench.gateway.cdrs import CONNECTOR
 
-LIMIT_SECONDS: Final = 120.0
+_LIMIT_SECONDS: Final = 900.0
+# Something is published or settled all the time while there is anything on its way.
+_STUCK_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.5
 # RabbitMQ's figures are up to two seconds old.
 _STILL_SECONDS: Final = 3.0
@@ -22,19 +24,25 @@ _WAITING: Final = """
 
 
 async def until_quiet(bed: Bed) -> list[str]:
-    """Return once all is quiet, with nothing; or at the limit, with what is still moving."""
+    """Return once all is quiet, with nothing; or once nothing happens, with what is left to do.
+
+    Raises:
+        StackError, ProgramFailed: Jasmin or the service has ended.
+    """
     began = still_since = time.monotonic()
     seen: tuple[object, ...] = ()
     while True:
+        bed.check()
         parked, moving = await _look(bed)
         figures = (len(bed.tap.publications), parked, *moving)
+        now = time.monotonic()
         if figures != seen:
-            seen, still_since = figures, time.monotonic()
+            seen, still_since = figures, now
         needed = _PARKED_STILL_SECONDS if parked else _STILL_SECONDS
-        if not moving and time.monotonic() - still_since > needed:
-            return []
-        if time.monotonic() - began > LIMIT_SECONDS:
-            return moving or ["figures that go on changing"]
+        if now - still_since > (_STUCK_SECONDS if moving else needed):
+            return moving
+        if now - began > _LIMIT_SECONDS:
+            return [*moving, "figures that go on changing"]
         await asyncio.sleep(_POLL_SECONDS)
 
 

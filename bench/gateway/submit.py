@@ -13,7 +13,7 @@ from bench.smsc.session import Session, SessionLost, status_name
 from bench.stack.jasmin import Jasmin
 
 SENDER: Final = "34600"
-_ANSWER_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 60.0
 _SUCCESS: Final = 'Success "'
 
 

@@ -15,7 +15,7 @@ from bench.smsc.outcomes import Outcome, Receipt, outcome_of
 from bench.smsc.session import Session, SessionLost
 
 FIRST_ID: Final = 0x6B04_0000_0001
-_ANSWER_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 0.5
 _RECEIVING: Final = {"bind_receiver", "bind_transceiver"}
 _SENDING: Final = {"bind_transmitter", "bind_transceiver"}
