@@ -21,7 +21,7 @@ LOSS_SECONDS: Final = 2.0
 """How long before its end a killed Jasmin may have taken what it did not publish any more."""
 
 _CDRS: Final = """
-    SELECT message_id, status, smpp_msgid, error_code, delivery_at, price, refunded_amount,
+    SELECT message_id, status, smpp_msgid, error_code, delivery_at, refunded_amount,
            dlr_payload IS NOT NULL AS is_detailed
     FROM sms_cdr
 """
@@ -204,19 +204,17 @@ def _left_parked(seen: Seen, rows: Sequence[asyncpg.Record]) -> Check:
     """What cannot be joined waits: events of messages of which the gateway knows nothing."""
     check = Check("parked: nothing but events of messages that the gateway does not know")
     check.compared = len(rows)
-    unknown = [each for each in seen.tap.answers() if each.message_id not in seen.stories]
-    ids = {each.message_id for each in unknown}
-    joined = {
+    unknown = {each.message_id for each in seen.tap.answers()} - seen.stories.keys()
+    settled = {
         normalised(receipt.headers["dlr_id"])
         for story in seen.stories.values()
-        for receipt in story.linked
+        for receipt in story.joinable
     }
     for row in rows:
-        of_unknown = row["message_id"] in ids if row["message_id"] else True
-        if not of_unknown or joined & set(row["operator_ids"] or ()):
+        is_known = row["message_id"] is not None and row["message_id"] not in unknown
+        if is_known or settled & set(row["operator_ids"] or ()):
             check.differ(f"{row['stream']}: {row['message_id'] or row['operator_ids']}")
-    parked = {row["message_id"] for row in rows}
-    for message_id in ids - parked:
+    for message_id in unknown - {row["message_id"] for row in rows}:
         check.differ(f"the answer to {message_id}, which the gateway does not know, is not there")
     return check
 

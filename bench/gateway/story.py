@@ -45,6 +45,14 @@ class Story:
         ]
 
     @property
+    def joinable(self) -> list[Publication]:
+        """Those receipts that the service can do away with: of parts, too, where all is told."""
+        is_whole = len(self.submissions) == self.sms.parts * len(self.answers)
+        if is_whole and not self.unpublished():
+            return [receipt for _, receipt in self.receipts]
+        return self.linked
+
+    @property
     def is_repeated(self) -> bool:
         """Whether the operator took it twice: Jasmin was killed before it had noted the first."""
         return sum(each.status == "ESME_ROK" for each in self._last_parts()) > 1

@@ -9,7 +9,7 @@ from configparser import RawConfigParser
 from pathlib import Path
 from typing import ClassVar, Final
 
-from bench.stack.jasmin_environment import amqp_specification, ensure_jasmin
+from bench.stack.jasmin_environment import amqp_specification, ensure_jasmin, find_python
 from bench.stack.jcli import Console
 from bench.stack.process import spawn
 from bench.stack.rabbitmq import RabbitMQ
@@ -44,7 +44,7 @@ class Jasmin(Server):
     """
 
     name = "jasmin"
-    programs = frozenset({Path(sys.executable).resolve().name})
+    programs = frozenset({Path(find_python() or sys.executable).resolve().name})
     port_names = tuple(_PORTS.values())
     stop_signal = signal.SIGTERM
     user: ClassVar[str] = _ADMINISTRATOR

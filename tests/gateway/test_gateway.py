@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from bench.stack.jasmin_environment import find_python
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.skipif(find_python() is None, reason="Jasmin needs Python 3.11, which is not here")
 @pytest.mark.timeout(600)
 def test_all_that_jasmin_published_is_settled_although_it_and_the_service_are_killed(
     tmp_path: Path,

@@ -102,6 +102,7 @@ def test_expects_nothing_of_a_receipt_whose_answer_was_not_published() -> None:
     scene.receipt("DELIVRD", "AF")
     assert published(scene.story).status == "queued"
     assert [what for what, _ in scene.story.unpublished()] == ["answer"]
+    assert scene.story.joinable == []
 
 
 def test_a_receipt_of_a_part_that_jasmin_does_not_name_is_not_joined() -> None:
@@ -111,6 +112,8 @@ def test_a_receipt_of_a_part_that_jasmin_does_not_name_is_not_joined() -> None:
     scene.answer("ESME_ROK", "AF", part=2)
     assert published(scene.story).status == "submitted"
     assert scene.story.unpublished() == []
+    assert scene.story.linked == []
+    assert len(scene.story.joinable) == 1  # by its id, which is next to the one that is named
 
 
 def test_notices_a_receipt_that_was_acknowledged_and_not_published() -> None:
