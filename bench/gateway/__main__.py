@@ -43,20 +43,22 @@ def main(
 ) -> None:
     """Send messages through a real Jasmin to a simulated operator, and compare what is settled.
 
-    Exit codes: 0 all is right; 1 something differs, or the run itself failed; 2 usage.
+    Exit codes: 0 all is right; 1 something differs, or the run failed; 2 usage; 130 interrupted.
     """
     console = Console(highlight=False)
     options = Options(messages, seed, split.value, kill)
     failures: list[str] = []
+    code = 1
     try:
         report = _run(options, console, keep=keep)
     except* (StackError, ProgramFailed, NotAccepted) as failed:
         failures += map(str, leaves(failed))
     except* KeyboardInterrupt:
         failures.append("interrupted; everything is stopped")
+        code = 130
     if failures:
         print("make gateway:", "\n".join(failures), file=sys.stderr)
-        raise typer.Exit(1)
+        raise typer.Exit(code)
     report.result.write(output or _RESULTS / f"gateway-{seed}.json")
     report.show(console)
     raise typer.Exit(0 if report.result.passed else 1)

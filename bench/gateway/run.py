@@ -144,6 +144,7 @@ class Run:
         bed, result = self._bed, self.result
         stories = tell_stories(self._traffic.accepted, bed.smsc.journal, bed.tap)
         seen = Seen(stories, bed.tap, self._kills)
+        lost = Counter(what for _, what, _ in seen.lost())
         result.checks += [*await audit(bed.pool, seen), await self._dead_letters()]
         await self._reconcile()
         result.problems += self._bugs()
@@ -154,7 +155,7 @@ class Run:
             "bills_published": sum(1 for _ in bed.tap.bills()),
             "not_answered_by_jasmin": len(self._traffic.unconfirmed),
             "submitted_twice_by_jasmin": sum(story.is_repeated for story in stories.values()),
-            "lost_by_jasmin_when_killed": Counter(what for _, what, _ in seen.lost()),
+            "lost_by_jasmin_when_killed": dict(lost) if lost else 0,
         }
         statuses: dict[str, Counter[str]] = {}
         for row in await bed.pool.fetch("SELECT message_id, status FROM sms_cdr"):
