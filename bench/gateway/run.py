@@ -1,9 +1,11 @@
 """The run from start to end: one message traced, half undisturbed, the other half under fire."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,12 @@ from bench.smsc.outcomes import OUTCOMES
 from bench.stack import Stack
 
 _TRACED: Final = "01"
+# How much of the second half Jasmin has accepted by then.
+_JASMIN_KILL: Final = 0.33
+_SERVICE_KILLS: Final = (0.5, 0.67, 0.83)
+# The service's flush time: what has come so long ago is being written now.
+_FLUSH_SECONDS: Final = 0.1
+_BUSY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class Run:
         self._traffic = traffic
         self._kill = options.kill
         self._screen = screen
+        self._dice = random.Random(options.seed)  # noqa: S311 - no secret
         self._kills: list[tuple[float, float]] = []
 
     async def undisturbed(self, messages: Sequence[Sms]) -> None:
@@ -129,11 +138,13 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send(messages))
             if self._kill:
-                await self._traffic.reached(sent + len(messages) // 3)
+                await self._traffic.reached(sent + int(_JASMIN_KILL * len(messages)))
                 first_bind, title = bed.smsc.binds + 1, "since Jasmin was killed"
                 self._kills.append(await self._strike(bed.kill_jasmin, "Jasmin"))
-                await self._traffic.reached(sent + 2 * len(messages) // 3)
-                await self._strike(bed.kill_service, "billing-service")
+                for share in _SERVICE_KILLS:
+                    await self._traffic.reached(sent + int(share * len(messages)))
+                    await self._until_busy()
+                    await self._strike(bed.kill_service, "billing-service")
         counted = await self._settled()
         binds = range(first_bind, bed.smsc.binds + 1)
         self.result.checks.append(counters.compare_pdus(counted, bed.smsc.journal, binds, title))
@@ -174,6 +185,12 @@ class Run:
         moving = await until_quiet(self._bed)
         self.result.problems += [f"not settled: {text}" for text in moving]
         return await asyncio.to_thread(counters.ask_jasmin, self._bed.jasmin)
+
+    async def _until_busy(self) -> None:
+        """Wait until the service is about to write something, if anything comes."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._bed.tap.published(), _BUSY_SECONDS)
+            await asyncio.sleep(self._dice.uniform(_FLUSH_SECONDS, 1.5 * _FLUSH_SECONDS))
 
     async def _strike(self, kill: Callable[[], Awaitable[None]], what: str) -> tuple[float, float]:
         killed = time.time()

@@ -1,5 +1,6 @@
 """A queue beside the service's own: all that Jasmin really published, and when."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,12 @@ class Tap:
 
     def __init__(self) -> None:
         self.publications: list[Publication] = []
+        self._came = asyncio.Event()
+
+    async def published(self) -> None:
+        """Wait until something for the service is published."""
+        self._came.clear()
+        await self._came.wait()
 
     @classmethod
     @asynccontextmanager
@@ -79,12 +86,15 @@ class Tap:
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         key = message.routing_key or ""
+        is_queued = key.startswith("submit.sm.")
         self.publications.append(
             Publication(
                 time.time(),
                 key,
                 message.message_id or "",
-                "" if key.startswith("submit.sm.") else message.body.decode(),
-                {} if key.startswith("submit.sm.") else dict(message.headers),
+                "" if is_queued else message.body.decode(),
+                {} if is_queued else dict(message.headers),
             )
         )
+        if not is_queued:
+            self._came.set()
