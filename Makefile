@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test versions chaos outage cluster bench bad-rows lint format docs lock clean
+.PHONY: help setup run test versions chaos outage cluster gateway bench bad-rows lint format docs lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ outage: .venv/.ready ## Take the database away for a minute under 2,000 events/s
 cluster: .venv/.ready ## Take nodes of a RabbitMQ cluster and hosts of the service away under load, and compare
 	@$(BIN)/python -m bench.cluster $(ARGS)
 
+gateway: .venv/.ready ## Send SMS through a real Jasmin to a simulated operator, and compare what is settled
+	@$(BIN)/python -m bench.gateway $(ARGS)
+
 bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it lists what there is
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -57,10 +60,11 @@ format: .venv/.ready ## Put the sources into the common style
 docs: .venv/.ready ## Write docs/settings.md from the settings
 	@$(BIN)/python -m tools.settings_reference
 
-lock: .venv/.ready ## Bring the lock files up to date with pyproject.toml
+lock: .venv/.ready ## Bring the lock files up to date with pyproject.toml and jasmin.in
 	@$(LOCK) --upgrade --group dev --group bench --output-file requirements.lock pyproject.toml
 	@$(LOCK) --constraint requirements.lock --output-file requirements-service.lock pyproject.toml
 	@$(LOCK) --constraint requirements.lock --output-file requirements-image.lock --group image
+	@$(LOCK) --upgrade --output-file bench/stack/jasmin.lock bench/stack/jasmin.in
 
 clean: ## Remove .venv and the private servers with their data
 	@rm -rf .venv .stack

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bench import PROJECT
 from bench.chaos.result import Result
+from bench.lab.failures import leaves
 from bench.lab.screen import Screen
 from bench.stack import StackError
 from bench.stack.program import ProgramFailed
@@ -54,7 +55,7 @@ def conduct(
         expected, others = group.split(FAILURES)
         if expected is None or others is not None:
             raise
-        _end("\n".join(str(leaf) for leaf in _leaves(expected)), 1)
+        _end("\n".join(str(leaf) for leaf in leaves(expected)), 1)
     result.write(output)
     result.show(console)
     console.print(f"written: {output}")
@@ -72,14 +73,6 @@ def _save_logs(place: Path, output: Path) -> Path:
         name = "-".join(log.relative_to(place).parts)
         shutil.copy(log, logs / name)
     return logs
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _end(text: str, code: int) -> NoReturn:

@@ -12,21 +12,21 @@ from uuid import UUID
 from bench.chaos.plan import Event, Plan, Sms
 
 _MICRO: Final = Decimal("0.000001")
-_RETRIED: Final = 1
-_FINAL: Final = 5
-_DELIVERED: Final = 6
+RETRIED: Final = 1
+FINAL: Final = 5
+DELIVERED: Final = 6
 _RANKS: Final = {
-    "ESME_RTHROTTLED": (_RETRIED, "failed"),
-    "ESME_RMSGQFUL": (_RETRIED, "failed"),
-    "ESME_RSYSERR": (_RETRIED, "failed"),
-    "ESME_RINVSCHED": (_RETRIED, "failed"),
+    "ESME_RTHROTTLED": (RETRIED, "failed"),
+    "ESME_RMSGQFUL": (RETRIED, "failed"),
+    "ESME_RSYSERR": (RETRIED, "failed"),
+    "ESME_RINVSCHED": (RETRIED, "failed"),
     "ESME_ROK": (2, "submitted"),
     "UNKNOWN": (4, "failed"),
-    "EXPIRED": (_FINAL, "expired"),
-    "REJECTD": (_FINAL, "rejected"),
-    "UNDELIV": (_FINAL, "failed"),
-    "DELETED": (_FINAL, "failed"),
-    "DELIVRD": (_DELIVERED, "delivered"),
+    "EXPIRED": (FINAL, "expired"),
+    "REJECTD": (FINAL, "rejected"),
+    "UNDELIV": (FINAL, "failed"),
+    "DELETED": (FINAL, "failed"),
+    "DELIVRD": (DELIVERED, "delivered"),
 }
 _PENDING: Final = (3, "pending")
 # The run is made with refund.receipts = ["rejected"] and refund.after_delivery = "reverse".
@@ -83,13 +83,13 @@ class _Message:
     confirmed: dict[str, Decimal] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
-        rank, status = _meaning(event.status)
+        rank, status = meaning(event.status)
         if rank > self.rank:
             self.rank, self.status = rank, status
         if event.kind == "receipt":
             self.refused |= event.status in _REFUNDED_RECEIPTS
         else:
-            self.refused |= rank == _FINAL
+            self.refused |= rank == FINAL
         if event.kind == "bill" and event.status == "ESME_ROK":
             self.confirmed[event.key] = Decimal(event.amount)
         elif event.kind == "bill":
@@ -104,7 +104,7 @@ class _Message:
     @property
     def refund(self) -> Decimal:
         """What is left of the refund; a message that was delivered has none, or not any more."""
-        if self.rank == _DELIVERED or not (self.refused or self.rank == _RETRIED):
+        if self.rank == DELIVERED or not (self.refused or self.rank == RETRIED):
             return Decimal(0)
         amount = self.refused_amount if self.sms.price is None else self.sms.price
         return (amount or Decimal(0)).quantize(_MICRO, ROUND_DOWN)
@@ -151,8 +151,8 @@ def _names_its_message(event: Event) -> bool:
     return event.kind != "part" and not (event.kind == "bill" and event.sms.native)
 
 
-def _meaning(status: str) -> tuple[int, str]:
+def meaning(status: str) -> tuple[int, str]:
     """Return the rank of a status, and what a CDR shows for it."""
     if status in _RANKS:
         return _RANKS[status]
-    return (_FINAL, "failed") if status.startswith("ESME_") else _PENDING
+    return (FINAL, "failed") if status.startswith("ESME_") else _PENDING

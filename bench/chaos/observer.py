@@ -27,7 +27,7 @@ _WAITING: Final = """
            (SELECT count(*) FROM billing_refund WHERE booked_at IS NULL)
 """
 # Lines of the log that mean a bug of the service, whatever has been done to it.
-_BUGS: Final = {"unexpected error", "worker failed"}
+BUGS: Final = {"unexpected error", "worker failed"}
 
 
 class Commit(NamedTuple):
@@ -143,7 +143,7 @@ class Observer:
             self.committed += line["size"]
             self.last_commit = max(self.last_commit, at)
             self.commits.append(Commit(at, line["size"], line.get("redelivered", 0), keeper))
-        elif event in _BUGS:
+        elif event in BUGS:
             self.problems.append(f"{event}: see {life.log.name}")
         elif event.startswith("worker died") and line["exit_code"] != _KILLED:
             self.problems.append(

@@ -50,6 +50,15 @@ def ensure_prometheus(report: Callable[[str], None]) -> None:
     _ensure({"prometheus": _find_prometheus}, report)
 
 
+def ensure_redis(report: Callable[[str], None]) -> None:
+    """Install Redis likewise, for what runs a Jasmin.
+
+    Raises:
+        StackError: it is missing and cannot be installed from here.
+    """
+    _ensure({"redis-server": _find_redis}, report)
+
+
 def _ensure(
     finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
 ) -> None:
@@ -125,6 +134,22 @@ def prometheus_bindir() -> Path:
         StackError: Prometheus is not installed.
     """
     return _find_prometheus() or _refuse("prometheus")
+
+
+def redis_bindir() -> Path:
+    """The directory of the program `redis-server`.
+
+    Raises:
+        StackError: Redis is not installed.
+    """
+    return _find_redis() or _refuse("redis-server")
+
+
+def _find_redis() -> Path | None:
+    places = [Path("/usr/bin")]
+    if on_path := shutil.which("redis-server"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "redis-server")
 
 
 def _find_pgbouncer() -> Path | None:

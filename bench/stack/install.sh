@@ -6,7 +6,7 @@ set -u
 export DEBIAN_FRONTEND=noninteractive
 
 services="rabbitmq-server.service epmd.socket epmd.service postgresql.service pgbouncer.service
-prometheus.service"
+prometheus.service redis-server.service"
 policy=/usr/sbin/policy-rc.d
 clusters=/etc/postgresql-common/createcluster.d
 no_cluster=$clusters/zz-billing-service-install.conf

@@ -1,0 +1,1 @@
+"""``make gateway``: SMS through a real Jasmin to a simulated operator, settled and compared."""

@@ -1,0 +1,45 @@
+"""A real Jasmin between an HTTP and an SMPP client, an operator, and the service."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.stack.jasmin_environment import find_python
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(find_python() is None, reason="Jasmin needs Python 3.11, which is not here")
+@pytest.mark.timeout(600)
+def test_all_that_jasmin_published_is_settled_although_it_and_the_service_are_killed(
+    tmp_path: Path,
+) -> None:
+    code, result = run_gateway(tmp_path, "--messages", "200", "--split", "sar")
+    assert result["problems"] == []
+    assert differing(result) == set()
+    assert code == 0
+    assert result["messages"] == 201  # and the one that is followed
+    assert result["answers_published"] > 200
+    assert result["receipts_published"] > 150
+    assert result["bills_published"] > 150
+    assert "since Jasmin was killed" in {check["what"].split(":")[0] for check in result["checks"]}
+
+
+def run_gateway(directory: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run it to its end; return its exit code and what it wrote."""
+    output = directory / "gateway.json"
+    command = [sys.executable, "-m", "bench.gateway", "--output", str(output), *arguments]
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    assert output.exists(), "it failed before it had anything to compare"
+    return done.returncode, json.loads(output.read_text())
+
+
+def differing(result: dict[str, Any]) -> set[str]:
+    """Return which checks found a difference."""
+    return {check["what"] for check in result["checks"] if check["different"]}
