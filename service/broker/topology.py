@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
-from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
 
 from service.broker.errors import opening_channel
 from service.exits import CannotStart
@@ -45,6 +49,12 @@ class Source(NamedTuple):
 
 DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
 BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
+# A connector's id has no dots (jasmin.protocols.smpp.configs), so that the operators' answers,
+# submit.sm.resp.CID, stay out: dlr.submit_sm_resp has said already what they say.
+SUBMIT: Final = Source("billing_service.submit", "messaging", "submit.sm.*")
+
+# Where the settings of a queue are.
+_SECTIONS: Final = {DLR: "dlr", BILL: "bill", SUBMIT: "capture"}
 
 
 def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
@@ -93,6 +103,22 @@ async def declare(
                 await queue.bind(source.exchange, source.binding)
                 waiting[source.queue] = queue.declaration_result.message_count or 0
     return waiting
+
+
+async def retire(connection: AbstractConnection, source: Source) -> int | None:
+    """Unbind a queue that is not consumed any more, or it would fill up with what nobody reads.
+
+    Returns:
+        How many messages are left in it; None where there is no such queue.
+    """
+    with _explaining(source), opening_channel():
+        try:
+            async with connection.channel() as channel:
+                queue = await channel.declare_queue(source.queue, passive=True)
+                await queue.unbind(source.exchange, source.binding)
+        except ChannelNotFoundEntity:
+            return None
+    return queue.declaration_result.message_count or 0
 
 
 async def declare_dead_queue(
@@ -152,7 +178,9 @@ def _explain_mismatch(text: str) -> str:
             f"it otherwise, delete it (rabbitmqadmin delete exchange name={name}) and restart "
             "Jasmin"
         )
-    section = "dlr" if name.startswith(DLR.queue) else "bill"
+    section = next(
+        s for source, s in _SECTIONS.items() if name in {source.queue, source.dead_queue}
+    )
     setting = _SETTINGS.get(argument)
     hint = (
         f", or set {section}.{setting} (BILLING_{section.upper()}_{setting.upper()}) to what it has"

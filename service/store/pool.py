@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 # The last of the migrations, which are too heavy to be loaded by every worker.
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 
 # A database that comes back is asked again soon.
 CONNECT_SECONDS = 5
 
 # A batch of each stream and the sweep.
 CONNECTIONS = 3
+CONNECTIONS_CAPTURING = 4
 
 # All statements that are prepared on a connection, and more.
 STATEMENTS = 100
@@ -51,13 +52,16 @@ _FATAL = (
 )
 
 
-async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncpg.Pool:
+async def open_pool(
+    settings: Database, name: str, sleep: retry.Sleep, *, captures: bool
+) -> asyncpg.Pool:
     """Connect, waiting for a database that is not up yet, and check its schema.
 
     Args:
         settings: where it is.
         name: ``application_name``, as pg_stat_activity will show it.
         sleep: how to wait between attempts.
+        captures: whether CDRs are written, too.
 
     Raises:
         CannotStart: waiting will not help: wrong credentials, no such database, wrong schema.
@@ -67,7 +71,7 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
     ):
         with attempt:
             try:
-                pool = await _connect(settings, name)
+                pool = await _connect(settings, name, captures=captures)
             except _FATAL as error:
                 raise CannotStart(
                     f"PostgreSQL refuses: {errors.describe(error)}; "
@@ -107,12 +111,12 @@ def _tls_problem(error: OSError) -> str | None:
     return None
 
 
-async def _connect(settings: Database, name: str) -> asyncpg.Pool:
+async def _connect(settings: Database, name: str, *, captures: bool) -> asyncpg.Pool:
     server_settings = POOLED_SETTINGS if settings.pgbouncer else SERVER_SETTINGS
     pool = await asyncpg.create_pool(
         settings.url.get_secret_value(),
         min_size=1,
-        max_size=CONNECTIONS,
+        max_size=CONNECTIONS_CAPTURING if captures else CONNECTIONS,
         timeout=CONNECT_SECONDS,
         command_timeout=settings.command_timeout,
         server_settings={**server_settings, "application_name": name},
@@ -123,7 +127,7 @@ async def _connect(settings: Database, name: str) -> asyncpg.Pool:
     )
     try:
         await _check_schema(pool)
-        await _check_privileges(pool)
+        await _check_privileges(pool, captures=captures)
     except BaseException:
         pool.terminate()
         raise
@@ -164,11 +168,13 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
         raise CannotStart(f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}")
 
 
-async def _check_privileges(pool: asyncpg.Pool) -> None:
+async def _check_privileges(pool: asyncpg.Pool, *, captures: bool) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(sql.statement("missing_privileges"))
+        rows = await connection.fetch(sql.statement("missing_privileges"), captures)
     if rows:
         missing = ", ".join(row["privilege"] for row in rows)
+        how = " with -v capture=on" if captures else ""
         raise CannotStart(
-            f"role {rows[0]['role']} lacks privileges: {missing}; run config/postgres/roles.sql"
+            f"role {rows[0]['role']} lacks privileges: {missing}; "
+            f"run config/postgres/roles.sql{how}"
         )
