@@ -102,7 +102,7 @@ FROM (VALUES
     ('SELECT', 'accounts', 'currency'),
     ('INSERT', 'sms_cdr',
         'id message_id account_id connector_id msisdn sender status status_rank parts price '
-        'currency submit_at finalized_at confirmed_amount')
+        'currency submit_at created_at finalized_at confirmed_amount')
 ) AS granted (privilege, tablename, columns)
 JOIN pg_attribute ON attrelid = to_regclass('public.' || tablename)
     AND attname = ANY (string_to_array(columns, ' ')) AND NOT attisdropped

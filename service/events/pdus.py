@@ -18,6 +18,8 @@ Params = Mapping[str, object]
 
 # As many as a concatenated message can have: its header counts them in one octet.
 _MOST_PARTS: Final = 255
+# So many parts of a short message, or one message_payload (SMPP 3.4 section 5.3.2.32).
+_LONGEST_TEXT: Final = 65_535
 # A user data header says in its first octet how long it is (3GPP TS 23.040 section 9.2.3.24).
 _LENGTH_OCTET: Final = 1
 
@@ -25,7 +27,7 @@ _LENGTH_OCTET: Final = 1
 _ENCODINGS: Final = {1: "ascii", 3: "latin-1", 6: "iso8859-5", 7: "iso8859-8", 8: "utf-16-be"}
 _GSM: Final[Callable[[bytes, str], tuple[str, int]]] = Codec().decode
 # The values of smpp.pdu's enumeration DataCodingDefault, which counts its names from 1.
-_CODINGS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14)
+_CODINGS: Final = dict(enumerate((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14), start=1))
 _UDHI_INDICATOR_SET: Final = 1
 # PostgreSQL stores no NUL, and the others separate values on their way there.
 _UNSTORABLE: Final = str.maketrans(dict.fromkeys("\0\x1e\x1f", "\N{REPLACEMENT CHARACTER}"))
@@ -64,9 +66,15 @@ def address(params: Params, name: str) -> str:
 
 
 def text(chain: list[Params]) -> str:
-    """Return what a message says, its parts put together; what is no text as escapes."""
+    """Return what a message says, its parts put together; what is no text as escapes.
+
+    Raises:
+        Refused: it is longer than a message can be, as where all parts are the same long one.
+    """
     coding = _data_coding(chain[0].get("data_coding"))
     octets = b"".join(map(_user_data, chain))
+    if len(octets) > _LONGEST_TEXT:
+        raise Refused(f"its text is longer than {_LONGEST_TEXT:,} octets")
     if coding in _ENCODINGS:
         decoded = octets.decode(_ENCODINGS[coding], "replace")
     elif coding == 0:
@@ -89,7 +97,7 @@ def _has_header(esm_class: object) -> bool:
         return False
     features: Any = esm_class.arguments[2]
     if isinstance(features, Call):  # of set, until protocol 4
-        (features,) = features.arguments or ((),)
+        features = features.arguments[0] if features.arguments else None
     return isinstance(features, list) and any(
         isinstance(feature, Call) and feature.arguments == (_UDHI_INDICATOR_SET,)
         for feature in features
@@ -103,9 +111,8 @@ def _data_coding(value: object) -> int | None:
     if isinstance(value, Object):
         value = value.state.get("schemeData")
     if isinstance(value, Call) and value.function.name == "DataCodingDefault":
-        (number,) = value.arguments or (0,)
-        in_range = isinstance(number, int) and 0 < number <= len(_CODINGS)
-        return _CODINGS[number - 1] if in_range else None
+        number = value.arguments[0] if value.arguments else None
+        return _CODINGS.get(number) if isinstance(number, int) else None
     return value if isinstance(value, int) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
@@ -113,7 +114,7 @@ def _cdr(event: Submission, account: UUID | None) -> tuple[str | None, ...]:
         event.sender,
         str(event.parts),
         _text(event.price),
-        event.submit_at and event.submit_at.isoformat(),
+        _text(event.submit_at),
         _text(event.charged),
         event.text,
     )
@@ -133,5 +134,5 @@ def _charge(bid: str, event: Submission, accounts: Mapping[str, UUID]) -> tuple[
     )
 
 
-def _text(value: UUID | Decimal | None) -> str | None:
+def _text(value: UUID | Decimal | datetime | None) -> str | None:
     return None if value is None else str(value)

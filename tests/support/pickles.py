@@ -126,6 +126,7 @@ def bombs() -> dict[str, bytes]:
         "something else": START + b"cjasmin.routing.jasminApi\nUser\n)\x81.",
         "a SubmitSM of nothing": START + b"csmpp.pdu.operations\nSubmitSM\n)\x81.",
         "a message that goes in circles": circle(),
+        "one long text as every part": parts_alike(250),
         "NEWOBJ_EX": b"\x80\x04csmpp.pdu.operations\nSubmitSM\n)}\x92.",
         "a call after a genuine beginning": genuine("submit")[0].body[:-1] + b"cos\nabort\n)R.",
         "protocol 1": genuine("submit")[0].body[2:],
@@ -140,6 +141,18 @@ def circle() -> bytes:
         + b"csmpp.pdu.operations\nSubmitSM\n)\x81q\x00}(X\x06\x00\x00\x00params}"
         + b"X\x07\x00\x00\x00nextPduh\x00ub."
     )
+
+
+def parts_alike(count: int) -> bytes:
+    """Return a message of parts that all say the same 30,000 octets."""
+    params = (
+        b"}(X\x10\x00\x00\x00destination_addrX\x01\x00\x00\x001"
+        b"X\x0d\x00\x00\x00short_messageX\x30\x75\x00\x00" + b"\x1b" * 30_000 + b"uq\x01"
+    )
+    part = b"h\x00)\x81}(h\x02h\x01"
+    first = b"csmpp.pdu.operations\nSubmitSM\nq\x00)\x81}(X\x06\x00\x00\x00paramsq\x02" + params
+    link = b"X\x07\x00\x00\x00nextPdu"
+    return START + first + (link + part) * (count - 1) + b"ub" * count + b"."
 
 
 def random_pickle(rng: random.Random) -> bytes:

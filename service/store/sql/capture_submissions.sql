@@ -27,11 +27,11 @@ WITH submitted AS (
 written AS (
     INSERT INTO sms_cdr (
         id, message_id, account_id, connector_id, msisdn, sender, status, status_rank, parts,
-        price, currency, submit_at, finalized_at, confirmed_amount
+        price, currency, submit_at, created_at, finalized_at, confirmed_amount
     )
     SELECT
         s.id, s.message_id, s.account_id, s.connector_id, s.msisdn, s.sender, 'queued', 0, s.parts,
-        s.price, a.currency, s.submit_at,
+        s.price, a.currency, s.submit_at, now(),
         CASE WHEN $12 AND s.charged > 0 THEN now() END,
         CASE WHEN $12 AND s.charged > 0 THEN s.charged END
     FROM submitted s

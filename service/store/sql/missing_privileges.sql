@@ -32,7 +32,7 @@ WITH needed AS (
         (
             'sms_cdr',
             'id message_id account_id connector_id msisdn sender status status_rank parts price '
-            'currency submit_at finalized_at confirmed_amount',
+            'currency submit_at created_at finalized_at confirmed_amount',
             'INSERT'
         )
     ) AS capturing (tablename, columns, privilege)

@@ -7,7 +7,7 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
 from service.broker import topology
-from service.broker.topology import BILL, DLR
+from service.broker.topology import BILL, DLR, SUBMIT
 from service.exits import CannotStart
 from service.settings import Bill, Dlr
 
@@ -46,7 +46,7 @@ async def refusal(error: Exception) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("source", [DLR, BILL])
+@pytest.mark.parametrize("source", [DLR, BILL, SUBMIT])
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_a_queue_has_the_limits_of_the_specification_and_dead_letters(source, queue_type):
     assert topology.queue_arguments(source, Dlr(queue_type=queue_type)) == {
@@ -137,6 +137,13 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             BILL.dead_queue,
             "received the value 'quorum' of type 'longstr' but current is none",
             ["bill.queue_type (BILLING_BILL_QUEUE_TYPE)", f"delete_queue {BILL.dead_queue}"],
+        ),
+        (
+            "x-max-length",
+            "queue",
+            SUBMIT.queue,
+            "received the value '100000' of type 'long' but current is none",
+            ["capture.max_length (BILLING_CAPTURE_MAX_LENGTH)", f"delete_queue {SUBMIT.queue}"],
         ),
         (
             "type",

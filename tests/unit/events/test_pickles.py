@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.events import pickles
@@ -138,6 +138,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(value=JSON, protocol=st.sampled_from([2, 3, 4, 5]))
 def test_plain_values_are_read_as_python_reads_them(value: Any, protocol: int) -> None:
     assert load(pickle.dumps(value, protocol)) == value

@@ -47,8 +47,9 @@ class Jasmin:
         return self._enter(module, Enum(name, list(names), module=module))  # type: ignore[misc]
 
     def _enter(self, module: str, kind: Any) -> Any:
-        if module not in sys.modules:
-            self._monkeypatch.setitem(sys.modules, module, ModuleType(module))
+        for end in (*(at for at, char in enumerate(module) if char == "."), len(module)):
+            if module[:end] not in sys.modules:
+                self._monkeypatch.setitem(sys.modules, module[:end], ModuleType(module[:end]))
         existing = vars(sys.modules[module]).get(kind.__name__)
         self._monkeypatch.setitem(vars(sys.modules[module]), kind.__name__, existing or kind)
         return existing or kind
@@ -243,7 +244,7 @@ def test_the_connector_is_that_of_the_first_routing_key(
         ("2026-07-01 12:00:00.5", datetime(2026, 7, 1, 10, 0, 0, 500_000, tzinfo=UTC)),
         ("2026-01-01 12:00:00", datetime(2026, 1, 1, 11, tzinfo=UTC)),
         ("2026-01-01T12:00:00+05:00", datetime(2026, 1, 1, 7, tzinfo=UTC)),
-        ("0001-01-01 00:00:00", None),
+        ("0001-01-01T00:00:00+05:00", None),
         ("yesterday", None),
         (None, None),
         (7, None),
