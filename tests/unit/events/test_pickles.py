@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import subprocess
 import time
 import tracemalloc
@@ -75,6 +76,24 @@ def test_what_is_broken_or_a_bomb_is_refused_soon(name: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < BYTES
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("an integer of many octets", "its pickle has an integer of 255 octets"),
+        ("a hash that never ends", "its pickle is cut short or damaged"),
+        ("a key that is no text", "its pickle is cut short or damaged"),
+        ("more after its end", "its pickle is cut short or damaged"),
+        ("persistent id", "its pickle has what Jasmin's have not: PERSID"),
+        ("extension 4", "its pickle has what Jasmin's have not: EXT4"),
+        ("out of band buffer", "its pickle has what Jasmin's have not: NEXT_BUFFER"),
+        ("a name that is none", "its pickle names what Jasmin's do not: 'jasmin.tools.a.b'"),
+    ],
+)
+def test_the_reader_itself_refuses_and_says_why(name: str, reason: str) -> None:
+    with pytest.raises(Refused, match=f"^{re.escape(reason)}$"):
+        load(bombs()[name])
 
 
 @pytest.mark.usefixtures("_nothing_runs")
