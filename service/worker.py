@@ -322,9 +322,9 @@ async def _retire_capture(connection: AbstractConnection) -> list[Source]:
         return []
     queue = topology.SUBMIT.queue
     log.warning(
-        f"{queue} was left behind and is unbound now: capture.enabled (BILLING_CAPTURE_ENABLED) is "
-        f"false. Set it to true to settle what is in it, or delete it (rabbitmqctl delete_queue "
-        f"{queue})",
+        f"{queue} was left behind, as capture.enabled (BILLING_CAPTURE_ENABLED) is false: it takes "
+        "no more as soon as nobody consumes it. Set it to true to settle what is in it, or delete "
+        f"the queue (rabbitmqctl delete_queue {queue})",
         messages=left,
     )
     return [topology.SUBMIT]

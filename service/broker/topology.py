@@ -106,7 +106,9 @@ async def declare(
 
 
 async def retire(connection: AbstractConnection, source: Source) -> int | None:
-    """Unbind a queue that is not consumed any more, or it would fill up with what nobody reads.
+    """Unbind a queue that nobody consumes any more, or it would fill up with what nobody reads.
+
+    While workers with other settings consume it, nothing is taken away from them.
 
     Returns:
         How many messages are left in it; None where there is no such queue.
@@ -115,7 +117,8 @@ async def retire(connection: AbstractConnection, source: Source) -> int | None:
         try:
             async with connection.channel() as channel:
                 queue = await channel.declare_queue(source.queue, passive=True)
-                await queue.unbind(source.exchange, source.binding)
+                if not queue.declaration_result.consumer_count:
+                    await queue.unbind(source.exchange, source.binding)
         except ChannelNotFoundEntity:
             return None
     return queue.declaration_result.message_count or 0

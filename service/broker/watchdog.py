@@ -35,7 +35,7 @@ async def watch(
     """Declare all of the topology again from time to time, and compare with what arrives.
 
     Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us. What
-    is retired is unbound again: a worker with older settings may still have been bound to it.
+    is retired is unbound again: workers with older settings may have consumed it until now.
 
     Raises:
         SessionLost: the broker does not answer, or messages wait and none of them arrives.
