@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -54,6 +55,17 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            "no zone of the IANA database; use a name such as UTC or Europe/Madrid"
+        ) from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
 ChargeMode = Literal["confirm", "debit"]
@@ -217,7 +229,7 @@ class Stream(Section):
 class Dlr(Stream):
     """Delivery receipts: queue billing_service.dlr."""
 
-    timezone: str = Field("UTC", description="zone of the receipts' dates, which never carry one")
+    timezone: Zone = Field("UTC", description="zone of the receipts' dates, which never carry one")
     receipt_log: bool = Field(True, description="keep a row for each receipt as it came")
     receipt_log_keep: Seconds = Field(
         30 * DAY, description="seconds that a row of the receipt log is kept"
@@ -225,17 +237,6 @@ class Dlr(Stream):
     link_keep: Seconds = Field(
         30 * DAY, description="seconds that an operator's id stays linked to its message"
     )
-
-    @model_validator(mode="after")
-    def _timezone_exists(self) -> Dlr:
-        try:
-            ZoneInfo(self.timezone)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(
-                f"timezone: {self.timezone!r} is no zone of the IANA database; "
-                "use a name such as UTC or Europe/Madrid"
-            ) from None
-        return self
 
 
 class Bill(Stream):
@@ -247,6 +248,29 @@ class Bill(Stream):
     )
     charge_mode: ChargeMode = Field(
         "confirm", description="confirm: the gateway has debited already; debit: debit here"
+    )
+
+
+class Capture(Stream):
+    """CDRs for sites without a gateway that writes them: queue billing_service.submit."""
+
+    enabled: bool = Field(
+        False, description="write a CDR for each message that Jasmin gives to a connector"
+    )
+    text: bool = Field(False, description="keep what the messages say, too")
+    keep: Seconds = Field(
+        30 * DAY,
+        description="seconds that a message's text, and its charge at submission, are kept",
+    )
+    timezone: Zone = Field(
+        "UTC", description="zone of Jasmin's host, whose times of submission carry none"
+    )
+    flush_ms: int = Field(
+        20, ge=1, le=60_000, description="milliseconds that an event waits for its batch at most"
+    )
+    batch_size: int = Field(500, ge=1, le=50_000, description="events in one transaction at most")
+    prefetch: int = Field(
+        1000, ge=1, le=MAX_CLASSIC_PREFETCH, description="unacknowledged messages for each worker"
     )
 
 
@@ -343,6 +367,7 @@ class Settings(BaseSettings):
     database: Database
     dlr: Dlr = Field(default_factory=Dlr)
     bill: Bill = Field(default_factory=Bill)
+    capture: Capture = Field(default_factory=Capture)
     refund: Refund = Field(default_factory=Refund)
     parking: Parking = Field(default_factory=Parking)
     http: Http = Field(default_factory=Http)

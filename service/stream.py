@@ -14,7 +14,7 @@ from service.broker.delivery import Delivery
 from service.broker.errors import HeldTooLong
 from service.events.decode import decode_each
 from service.events.message import Content
-from service.events.records import BillEvent, DlrEvent, Refused
+from service.events.records import Event, Refused
 from service.ops import metrics
 from service.ops.report import Report
 from service.store.batches import Arrival, Batches
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.broker.topology import Source
     from service.settings import Stream as StreamSettings
 
-E = TypeVar("E", bound=DlrEvent | BillEvent)
+E = TypeVar("E", bound=Event)
 
 # A message that makes us fail is tried so often in all, in the end alone in its transaction.
 MAX_DELIVERIES = 5

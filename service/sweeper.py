@@ -19,7 +19,7 @@ from service.broker.dead_letters import DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
 from service.broker.publisher import CONFIRM_SECONDS
 from service.events.operator_ids import following_ids
-from service.events.records import BillEvent, DlrEvent, Receipt, Refused
+from service.events.records import DlrEvent, Event, Receipt, Refused
 from service.ops import metrics
 from service.store import parking
 from service.store.batches import count_money, isolating
@@ -126,7 +126,7 @@ class Sweeper:
         """Apply events whose CDR, link and account have appeared, as if they came now."""
         moved: Counter[str] = Counter()
 
-        async def apply(part: Sequence[DlrEvent | BillEvent]) -> list[Outcome]:
+        async def apply(part: Sequence[Event]) -> list[Outcome]:
             async with connection.transaction():  # a savepoint, in case one of them is at fault
                 effects = await stream.writer.apply(connection, part, guess=True)
             moved.update(effects.moved)
@@ -253,12 +253,13 @@ class Sweeper:
 
     async def _purge(self, connection: Connection) -> None:
         """Delete old rows a slice at a time; a full slice means that there is more."""
-        dlr = self._settings.dlr
+        dlr, capture = self._settings.dlr, self._settings.capture
         slices = [
             await connection.execute(
                 statement("purge_receipt_log"), dlr.receipt_log_keep, PURGE_ROWS
             ),
             await connection.execute(statement("purge_links"), dlr.link_keep, PURGE_ROWS),
+            await connection.execute(statement("purge_submissions"), capture.keep, PURGE_ROWS),
         ]
         if f"DELETE {PURGE_ROWS}" not in slices:
             self._purge_at = time.monotonic() + PURGE_SECONDS

@@ -21,7 +21,7 @@ from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
 from service.broker.watchdog import watch
-from service.events.decode import BillDecoder, DlrDecoder
+from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
 from service.ops import metrics
@@ -33,12 +33,16 @@ from service.store.errors import OUTAGES as DATABASE_OUTAGES
 from service.store.money import Money
 from service.store.pool import open_pool, ping
 from service.store.refund_policy import RefundPolicy
+from service.store.submit_writer import SubmitWriter
 from service.stream import Stream
 from service.sweeper import Sweeper
 
 if TYPE_CHECKING:
     import asyncpg
+    from aio_pika.abc import AbstractConnection
 
+    from service.broker.topology import Source
+    from service.events.records import Submission
     from service.pulse import Pulse
     from service.settings import Settings
 
@@ -122,7 +126,12 @@ class Worker:
         passing = (CannotStart,) if self._is_patient else ()
         async for attempt in retry.patiently("cannot start", passing, sleep):
             with attempt:
-                pool = await open_pool(self._settings.database, self._name, sleep)
+                pool = await open_pool(
+                    self._settings.database,
+                    self._name,
+                    sleep,
+                    captures=self._settings.capture.enabled,
+                )
         return pool
 
     async def _work(self, pool: asyncpg.Pool, beating: asyncio.Task[None]) -> Exit:
@@ -156,7 +165,7 @@ class Worker:
         dlr, bill = self._settings.dlr, self._settings.bill
         hold_limit = self._settings.database.hold_limit
         zone = ZoneInfo(dlr.timezone)
-        return [
+        streams: list[Stream[Any]] = [
             Stream(
                 topology.DLR,
                 dlr,
@@ -172,6 +181,17 @@ class Worker:
                 hold_limit,
             ),
         ]
+        if self._settings.capture.enabled:
+            streams.append(self._capture(Batches(pool, SubmitWriter(money), circuit)))
+        return streams
+
+    def _capture(self, batches: Batches[Submission]) -> Stream[Submission]:
+        capture = self._settings.capture
+        decode = SubmitDecoder(
+            ZoneInfo(capture.timezone), capture.max_body_bytes, keep_text=capture.text
+        )
+        hold_limit = self._settings.database.hold_limit
+        return Stream(topology.SUBMIT, capture, decode, batches, hold_limit)
 
     async def _watch(
         self, consuming: asyncio.Task[None], side_tasks: set[asyncio.Task[None]]
@@ -222,7 +242,7 @@ class Worker:
                         await sleep(random.uniform(0, JITTER_SECONDS))  # noqa: S311
 
     async def _session(self, streams: list[Stream[Any]]) -> None:
-        """Connect, declare, consume both streams; returns once they are drained.
+        """Connect, declare, consume all streams; returns once they are drained.
 
         Raises:
             SessionLost, or another of broker.errors.OUTAGES.
@@ -237,6 +257,7 @@ class Worker:
         ):
             _tell_version(server_version(connection))
             await topology.declare(connection, sources)
+            retired = [] if topology.SUBMIT in sources else await _retire_capture(connection)
             self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None
             consumers: dict[Stream[Any], Deliveries] = {}
@@ -247,7 +268,8 @@ class Worker:
                             connection, stream.source.queue, stream.settings
                         )
                     watching = tasks.create_task(
-                        watch(connection, sources, list(consumers.values())), name="watchdog"
+                        watch(connection, sources, list(consumers.values()), retired),
+                        name="watchdog",
                     )
                     consuming = [
                         tasks.create_task(
@@ -308,6 +330,21 @@ def _tell_version(rabbitmq: str) -> None:
         )
     else:
         log.info("connected", rabbitmq=rabbitmq)
+
+
+async def _retire_capture(connection: AbstractConnection) -> list[Source]:
+    """Let nothing more into the queue of submissions, where capture was switched off."""
+    left = await topology.retire(connection, topology.SUBMIT)
+    if left is None:
+        return []
+    queue = topology.SUBMIT.queue
+    log.warning(
+        f"{queue} was left behind, as capture.enabled (BILLING_CAPTURE_ENABLED) is false: it takes "
+        "no more as soon as nobody consumes it. Set it to true to settle what is in it, or delete "
+        f"the queue (rabbitmqctl delete_queue {queue})",
+        messages=left,
+    )
+    return [topology.SUBMIT]
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:

@@ -7,6 +7,7 @@
 --        -f config/postgres/roles.sql
 --
 -- gateway_owner is the role that owns the gateway's tables; leave it out where there are none yet.
+-- With -v capture=on as well the service may write CDRs, as capture.enabled needs.
 
 \set ON_ERROR_STOP on
 BEGIN;
@@ -50,7 +51,8 @@ JOIN pg_attribute ON attrelid = to_regclass('public.' || tablename)
     AND attnum > 0 AND NOT attisdropped
 WHERE schemaname = 'public' AND starts_with(tablename, 'billing_')
   AND (tablename, attname) NOT IN (
-      ('billing_receipt_log', 'details'), ('billing_parked', 'message')
+      ('billing_receipt_log', 'details'), ('billing_parked', 'message'),
+      ('billing_submission', 'text')
   )
 \gexec
 SELECT 'GRANT INSERT ON public.billing_opening TO billing_reader'
@@ -95,5 +97,18 @@ FROM (VALUES
 JOIN pg_attribute ON attrelid = to_regclass('public.' || tablename)
     AND attname = ANY (string_to_array(columns, ' ')) AND NOT attisdropped
 \gexec
+
+\if :{?capture}
+SELECT format('GRANT %s (%I) ON public.%I TO billing_service', privilege, attname, tablename)
+FROM (VALUES
+    ('SELECT', 'accounts', 'currency'),
+    ('INSERT', 'sms_cdr',
+        'id message_id account_id connector_id msisdn sender status status_rank parts price '
+        'currency submit_at created_at finalized_at confirmed_amount')
+) AS granted (privilege, tablename, columns)
+JOIN pg_attribute ON attrelid = to_regclass('public.' || tablename)
+    AND attname = ANY (string_to_array(columns, ' ')) AND NOT attisdropped
+\gexec
+\endif
 
 COMMIT;

@@ -41,6 +41,11 @@ class Delivery(msgspec.Struct, gc=False):
         return self._properties
 
     @property
+    def routing_key(self) -> str:
+        """As it was published last."""
+        return _route(self.route)[1]
+
+    @property
     def message_id(self) -> str | None:
         """The property message-id."""
         return self.properties.message_id

@@ -11,7 +11,7 @@ from aio_pika import Message as AmqpMessage
 from pamqp import encode
 
 from service.broker.properties import ACQUIRED_COUNT, DELIVERY_COUNT, SENT_TIME
-from service.events.message import UNREADABLE, Message
+from service.events.message import ROUTING_KEY, UNREADABLE, Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +22,8 @@ PREFIX: Final = "x-billing-"
 STREAM: Final = "x-billing-stream"
 REASON: Final = "x-billing-reason"
 TIME: Final = "x-billing-dead-at"
-# Where the message was published first; these two survive a replay.
+# Where the message was published first; this and ROUTING_KEY survive a replay.
 EXCHANGE: Final = "x-billing-exchange"
-ROUTING_KEY: Final = "x-billing-routing-key"
 # Names of its own headers, where these cannot be published again as they were.
 HEADERS: Final = "x-billing-headers"
 

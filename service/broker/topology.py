@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
-from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
 
 from service.broker.errors import opening_channel
 from service.exits import CannotStart
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractConnection
 
-    from service.settings import QueueType, Stream
+    from service.settings import QueueType, Settings, Stream
 
 MESSAGE_TTL_MS: Final = 24 * 60 * 60 * 1000
 # As good as none, which 3.10 cannot be asked for. Without it RabbitMQ 4 gives up on a message of
@@ -46,6 +50,20 @@ class Source(NamedTuple):
 
 DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
 BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
+# A connector's id has no dots (jasmin.protocols.smpp.configs), so that the operators' answers,
+# submit.sm.resp.CID, stay out: dlr.submit_sm_resp has said already what they say.
+SUBMIT: Final = Source("billing_service.submit", "messaging", "submit.sm.*")
+
+# Where the settings of a queue are.
+_SECTIONS: Final = {DLR: "dlr", BILL: "bill", SUBMIT: "capture"}
+
+
+def sources_of(settings: Settings) -> dict[Source, Stream]:
+    """Return the queues that are consumed with these settings, and how."""
+    sources: dict[Source, Stream] = {DLR: settings.dlr, BILL: settings.bill}
+    if settings.capture.enabled:
+        sources[SUBMIT] = settings.capture
+    return sources
 
 
 def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
@@ -98,6 +116,25 @@ async def declare(
                 await queue.bind(source.exchange, source.binding)
                 waiting[source.queue] = queue.declaration_result.message_count or 0
     return waiting
+
+
+async def retire(connection: AbstractConnection, source: Source) -> int | None:
+    """Unbind a queue that nobody consumes any more, or it would fill up with what nobody reads.
+
+    While workers with other settings consume it, nothing is taken away from them.
+
+    Returns:
+        How many messages are left in it; None where there is no such queue.
+    """
+    with _explaining(source), opening_channel():
+        try:
+            async with connection.channel() as channel:
+                queue = await channel.declare_queue(source.queue, passive=True)
+                if not queue.declaration_result.consumer_count:
+                    await queue.unbind(source.exchange, source.binding)
+        except ChannelNotFoundEntity:
+            return None
+    return queue.declaration_result.message_count or 0
 
 
 async def declare_dead_queue(
@@ -181,7 +218,9 @@ def explain_mismatch(text: str) -> str:
             f"it otherwise, delete it (rabbitmqadmin delete exchange name={name}) and restart "
             "Jasmin"
         )
-    section = "dlr" if name.startswith(DLR.queue) else "bill"
+    section = next(
+        s for source, s in _SECTIONS.items() if name in {source.queue, source.dead_queue}
+    )
     setting = _SETTINGS.get(argument)
     hint = (
         f", or set {section}.{setting} (BILLING_{section.upper()}_{setting.upper()}) to what it has"

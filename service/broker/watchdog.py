@@ -30,10 +30,12 @@ async def watch(
     connection: AbstractConnection,
     sources: Mapping[Source, Stream],
     consumers: Sequence[Deliveries],
+    retired: Sequence[Source] = (),
 ) -> None:
     """Declare all of the topology again from time to time, and compare with what arrives.
 
-    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
+    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us. What
+    is retired is unbound again: workers with older settings may have consumed it until now.
 
     Raises:
         SessionLost: the broker does not answer, or messages wait and none of them arrives.
@@ -41,7 +43,7 @@ async def watch(
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         # Shielded: a call that is cancelled half way makes the client library wait for its answer.
-        declaring = asyncio.ensure_future(topology.declare(connection, sources))
+        declaring = asyncio.ensure_future(_declare(connection, sources, retired))
         declaring.add_done_callback(_forget)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -56,6 +58,15 @@ async def watch(
                 raise SessionLost(
                     f"{consumer.queue}: {waiting[consumer.queue]} messages wait and none arrives"
                 )
+
+
+async def _declare(
+    connection: AbstractConnection, sources: Mapping[Source, Stream], retired: Sequence[Source]
+) -> dict[str, int]:
+    waiting = await topology.declare(connection, sources)
+    for source in retired:
+        await topology.retire(connection, source)
+    return waiting
 
 
 def _forget(declaring: asyncio.Future[dict[str, int]]) -> None:

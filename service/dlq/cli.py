@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from service.broker.topology import BILL, DLR
+from service.broker.topology import BILL, DLR, SUBMIT
 from service.commandline import ConfigOption, fail, load_settings
 from service.dlq.selection import Selection, duration
 from service.exits import CannotStart, Exit
@@ -43,6 +43,7 @@ class StreamName(StrEnum):
 
     DLR = "dlr"
     BILL = "bill"
+    SUBMIT = "submit"
 
 
 def _duration(text: str) -> timedelta:
@@ -101,17 +102,21 @@ def list_(
     selection = _selection(
         stream=stream, reason=reason, older_than=older_than, newer_than=newer_than
     )
-    listing: list[actions.Listing] = []
+    settings = load_settings(config)
+    found: list[actions.Listing] = []
 
     async def look(connection: AbstractConnection, tell: Tell) -> None:
-        listing.append(await actions.look(connection, selection, limit, tell))
+        found.append(await actions.look(connection, selection, limit, tell))
 
-    _run(load_settings(config), "list", look)
+    _run(settings, "list", look)
+    (listing,) = found
+    if not settings.capture.enabled and SUBMIT.dead_queue in listing.missing:
+        listing.missing.remove(SUBMIT.dead_queue)  # nor will there be one
     if json:
-        typer.echo(view.listing_as_json(listing[0]))
+        typer.echo(view.listing_as_json(listing))
     else:
         width = None if sys.stdout.isatty() else 200
-        view.print_listing(Console(width=width, highlight=False, markup=False), listing[0])
+        view.print_listing(Console(width=width, highlight=False, markup=False), listing)
 
 
 @app.command()
@@ -186,7 +191,11 @@ def replay(
                 publishing,
                 selection,
                 tally,
-                limits={DLR: settings.dlr.max_length, BILL: settings.bill.max_length},
+                limits={
+                    DLR: settings.dlr.max_length,
+                    BILL: settings.bill.max_length,
+                    SUBMIT: settings.capture.max_length,
+                },
                 tell=tell,
                 note=_note,
             )

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from service.broker.topology import BILL, DLR
+from service.broker.topology import BILL, DLR, SUBMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from service.broker.topology import Source
     from service.dlq.letter import Letter
 
-STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL}
+STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL, "submit": SUBMIT}
 
 _DURATION = re.compile(r"(\d+)([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -40,7 +40,7 @@ class Selection(NamedTuple):
 
     Attributes:
         now: what ages are counted from.
-        stream: dlr or bill.
+        stream: dlr, bill or submit.
         reason: part of the reason, in any case.
         older_than: dead for longer than that.
         newer_than: dead for less long than that.

@@ -12,7 +12,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from service.broker import probes
 from service.broker.connection import connect
 from service.broker.errors import OUTAGES
-from service.broker.topology import BILL, DLR, dead_queue_arguments, queue_arguments
+from service.broker.topology import dead_queue_arguments, queue_arguments, sources_of
 from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 from service.exits import CannotStart
 from service.versions import is_old_rabbitmq
@@ -39,7 +39,7 @@ JASMINS_QUEUE: Final = "RouterPB_bill_request_submit_sm_resp_all"
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield what is found, without changing anything."""
     jasmin = settings.jasmin
-    sources: Sources = {DLR: settings.dlr, BILL: settings.bill}
+    sources: Sources = sources_of(settings)
     there = ", ".join(map(str, jasmin.addresses))
     is_reached = False
     try:
@@ -185,7 +185,7 @@ def _waiting(name: str, depth: probes.Depth, max_length: int) -> Finding:
 
 async def _dead_queues(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
     """Compare the dead queues, and count the dead letters; only dlq list can tell their age."""
-    for stream, (source, settings) in zip(("dlr", "bill"), sources.items(), strict=True):
+    for stream, (source, settings) in zip(("dlr", "bill", "submit"), sources.items(), strict=False):
         name = source.dead_queue
         try:
             depth = await probes.depth(connection, name)

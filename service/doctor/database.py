@@ -175,7 +175,7 @@ async def _writable(look: Look) -> AsyncIterator[Finding]:
 async def _room(look: Look) -> AsyncIterator[Finding]:
     """Compare the connections that workers open with those that are allowed."""
     workers, allowed = look.settings.workers, look.server["connections"]
-    needed = workers * pool.CONNECTIONS
+    needed = workers * pool.size(captures=look.settings.capture.enabled)
     says = f"{workers} workers open up to {needed} connections; {allowed} are allowed in all"
     if needed > allowed and not look.settings.database.pgbouncer:
         yield problem(
@@ -219,7 +219,9 @@ async def _schema(look: Look) -> AsyncIterator[Finding]:
 
 async def _database_privileges(look: Look) -> AsyncIterator[Finding]:
     """Name the privileges that the role lacks."""
-    rows = await look.connection.fetch(statement("missing_privileges"))
+    rows = await look.connection.fetch(
+        statement("missing_privileges"), look.settings.capture.enabled
+    )
     if not rows:
         yield ok("database_privileges", "the role may do all that the service does")
         return

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from service import tls
-from service.broker.topology import BILL, DLR
+from service.broker.topology import sources_of
 from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def examine(url: str, settings: Settings) -> AsyncIterator[Finding]:
     """Yield what is found; the user is that of the URL, else the one that consumes."""
     try:
         async with _Api(url, settings.jasmin) as api:
-            for source in (DLR, BILL):
+            for source in sources_of(settings):
                 bindings = await api.get(f"queues/%/{source.queue}/bindings")
                 if bindings is None:
                     yield unknown("bindings", f"queue {source.queue} is not there to be bound")

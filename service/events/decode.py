@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from service.events import contract, native
+from service.events import contract, native, submissions
 from service.events.message import UNREADABLE, Content
-from service.events.records import BillEvent, DlrEvent, Refused
+from service.events.records import BillEvent, DlrEvent, Refused, Submission
 
 E = TypeVar("E")
 
@@ -69,6 +69,31 @@ class BillDecoder:
                 "user-id headers"
             )
         return native.bills(messages)
+
+
+class SubmitDecoder:
+    """Decodes queue ``billing_service.submit``.
+
+    Args:
+        zone: that of Jasmin's host, whose times carry none.
+        max_body_bytes: what is longer is not looked at.
+        keep_text: whether the messages' texts are wanted.
+    """
+
+    def __init__(self, zone: ZoneInfo, max_body_bytes: int, *, keep_text: bool) -> None:
+        self._zone = zone
+        self._max_body_bytes = max_body_bytes
+        self._keep_text = keep_text
+
+    def __call__(self, messages: Sequence[Content]) -> list[Submission]:
+        """Return what each of the messages says.
+
+        Raises:
+            Refused: one of them can never be applied.
+        """
+        _check_sizes([message.body for message in messages], self._max_body_bytes)
+        _check_readable(messages)
+        return submissions.submissions(messages, self._zone, keep_text=self._keep_text)
 
 
 def decode_each(

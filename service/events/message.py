@@ -12,6 +12,8 @@ import orjson
 UNREADABLE: Final = "x-billing-unreadable-headers"
 # Of tables and lists in each other; Jasmin nests none, and JSON is not written that deep.
 _DEEPEST: Final = 32
+# Carries the routing key of a message that has been dead, which is replayed without it.
+ROUTING_KEY: Final = "x-billing-routing-key"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -36,6 +38,10 @@ class Message(msgspec.Struct, frozen=True):
 
 class Content(Protocol):
     """What is decoded: a message, or a delivery of one."""
+
+    @property
+    def routing_key(self) -> str:
+        """As it was published last."""
 
     @property
     def message_id(self) -> str | None:

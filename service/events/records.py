@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from service.events.operator_ids import other_forms
-from service.events.statuses import SUBMITTED, Status
+from service.events.statuses import CAPTURED, SUBMITTED, Status
 
 
 class Refused(Exception):
@@ -93,4 +93,38 @@ class BillEvent(msgspec.Struct, frozen=True, gc=False):
     status: Status
 
 
+class Submission(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A message that Jasmin has taken and given to a connector: a CDR that is not written yet.
+
+    Attributes:
+        message_id: Jasmin's message id, the CDR's key.
+        uid: the account's uid in Jasmin, or None where nobody is charged.
+        bid: the bill id, likewise.
+        sender: the source address, if any.
+        msisdn: the destination address.
+        connector_id: the SMPP connector, if said.
+        parts: how many short messages it is sent as.
+        price: what it costs when the operator takes it, exact, in the account's currency; None
+            where nobody is charged.
+        charged: the share of it that Jasmin charges at once, whatever the operator says.
+        submit_at: when Jasmin took it, if said.
+        text: what it says, if that is wanted.
+    """
+
+    message_id: str
+    uid: str | None
+    bid: str | None
+    sender: str | None
+    msisdn: str
+    connector_id: str | None
+    parts: int
+    price: Decimal | None
+    charged: Decimal | None
+    submit_at: datetime | None
+    text: str | None
+
+    status: ClassVar[Status] = CAPTURED
+
+
 DlrEvent = SubmitResult | Receipt
+Event = DlrEvent | BillEvent | Submission

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+QUEUED: Final = 0
 RETRIED: Final = 1
 SUBMITTED: Final = 2
 PENDING: Final = 3
@@ -24,7 +25,7 @@ class Status(NamedTuple):
     Attributes:
         text: as the operator or Jasmin said it, in upper case.
         cdr_status: what the CDR shows.
-        rank: 1 to 6; a CDR takes a status only of a higher rank than its own.
+        rank: 0 to 6; a CDR takes a status only of a higher rank than its own.
         known: False for a text that no table has.
     """
 
@@ -33,6 +34,9 @@ class Status(NamedTuple):
     rank: int
     known: bool = True
 
+
+# Of a submission that Jasmin has given to a connector, and the operator not answered yet.
+CAPTURED: Final = Status("SUBMIT_SM", "queued", QUEUED)
 
 _STATES: Final = {
     "DELIVRD": ("delivered", DELIVERED),

@@ -112,7 +112,7 @@ WORKER_HANGS = Counter(
 
 # A series that begins with its first event shows no increase for it: those that alerts wait for
 # begin at 0.
-for _stream in ("dlr", "bill"):
+for _stream in ("dlr", "bill", "submit"):
     DEAD_LETTERS.labels(_stream)
     EVENTS.labels(_stream, "requeued")
     REDELIVERED.labels(_stream)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from service.batcher import Batch
     from service.broker.dead_letters import DeadLetter
     from service.broker.delivery import Delivery
-    from service.events.records import DlrEvent
+    from service.events.records import Event
 
 _QUOTATION = re.compile(r": b?(['\"]).*\1$", re.DOTALL)
 
@@ -35,7 +35,7 @@ class Report:
         self._log = structlog.get_logger().bind(stream=stream)
 
     def events(
-        self, events: Sequence[DlrEvent | BillEvent], results: Sequence[Outcome | Exception]
+        self, events: Sequence[Event], results: Sequence[Outcome | Exception]
     ) -> dict[str, int]:
         """Count what became of events; return the counts for the log."""
         outcomes = {
@@ -83,7 +83,7 @@ class Report:
             commit_ms=round(commit_s * 1000, 1),
         )
 
-    def message(self, event: DlrEvent | BillEvent, result: Outcome | Exception) -> None:
+    def message(self, event: Event, result: Outcome | Exception) -> None:
         """Tell of one message, at DEBUG."""
         outcome = result.value if isinstance(result, Outcome) else describe(result)
         status = event.status.text if event.status.known else "unknown"

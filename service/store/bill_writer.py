@@ -12,6 +12,7 @@ import msgspec
 
 from service.events.records import BillEvent
 from service.events.statuses import SUBMITTED
+from service.store.accounts import as_uuid, find_accounts
 from service.store.columns import column
 from service.store.money import COSTLY, Failure, Money, Moved
 from service.store.outcomes import Effects, Outcome
@@ -68,7 +69,9 @@ class BillWriter:
         Returns:
             One outcome for each event; the caller keeps those that are PARKED.
         """
-        accounts = await self._find_accounts(connection, events)
+        accounts = await find_accounts(
+            connection, {event.uid for event in events}, with_balance=self._money.debits
+        )
         cdrs = await self._lock_cdrs(connection, events)
         ready = {
             index: event
@@ -104,19 +107,7 @@ class BillWriter:
     @staticmethod
     def keys(event: BillEvent) -> Keys:
         """Return what a parked event waits for."""
-        return Keys(message_id=event.message_id, uid=event.uid, account_id=_uuid(event.uid))
-
-    async def _find_accounts(
-        self, connection: Connection, events: Sequence[BillEvent]
-    ) -> dict[str, UUID]:
-        """Find the accounts of events; one that is to be debited must have a balance."""
-        uids = list({event.uid for event in events})
-        rows = await connection.fetch(statement("find_accounts"), uids, [_uuid(u) for u in uids])
-        return {
-            row["uid"]: row["account_id"]
-            for row in rows
-            if row["has_balance"] or not self._money.debits
-        }
+        return Keys(message_id=event.message_id, uid=event.uid, account_id=as_uuid(event.uid))
 
     async def _lock_cdrs(self, connection: Connection, events: Sequence[BillEvent]) -> set[str]:
         message_ids = {event.message_id for event in events if event.message_id is not None}
@@ -190,10 +181,3 @@ def _row(message_id: str, answers: Sequence[BillEvent]) -> tuple[str | None, ...
     status = max((answer.status for answer in answers), key=lambda status: status.rank)
     error_code = None if status.rank == SUBMITTED else status.text
     return message_id, status.cdr_status, str(status.rank), error_code
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

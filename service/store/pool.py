@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 # The last of the migrations, which are too heavy to be loaded by every worker.
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 
 # A batch of each stream and the sweep.
 CONNECTIONS = 3
+CONNECTIONS_CAPTURING = 4
 
 # All statements that are prepared on a connection, and more.
 STATEMENTS = 100
@@ -56,13 +57,16 @@ _FATAL = (
 )
 
 
-async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncpg.Pool:
+async def open_pool(
+    settings: Database, name: str, sleep: retry.Sleep, *, captures: bool
+) -> asyncpg.Pool:
     """Connect, waiting for a database that is not up yet, and check its schema.
 
     Args:
         settings: where it is.
         name: ``application_name``, as pg_stat_activity will show it.
         sleep: how to wait between attempts.
+        captures: whether CDRs are written, too.
 
     Raises:
         CannotStart: waiting will not help: wrong credentials, no such database, wrong schema.
@@ -72,7 +76,7 @@ async def open_pool(settings: Database, name: str, sleep: retry.Sleep) -> asyncp
     ):
         with attempt:
             try:
-                pool = await _connect(settings, name)
+                pool = await _connect(settings, name, captures=captures)
             except (*_FATAL, *_POOLED, OSError) as error:
                 if problem := refusal(error):
                     raise CannotStart(problem) from error
@@ -113,6 +117,11 @@ def session(settings: Database, name: str) -> dict[str, Any]:
     }
 
 
+def size(*, captures: bool) -> int:
+    """Return how many connections a worker opens at most."""
+    return CONNECTIONS_CAPTURING if captures else CONNECTIONS
+
+
 def schema_problem(version: str | None) -> str | None:
     """Say what to do about a schema that is not the one needed; ``version`` None is none at all."""
     if version == SCHEMA_VERSION:
@@ -148,12 +157,12 @@ def _tls_problem(error: OSError) -> str | None:
     return None
 
 
-async def _connect(settings: Database, name: str) -> asyncpg.Pool:
+async def _connect(settings: Database, name: str, *, captures: bool) -> asyncpg.Pool:
     pool = await asyncpg.create_pool(
         connect=Hosts(settings).connect,
         **session(settings, name),
         min_size=1,
-        max_size=CONNECTIONS,
+        max_size=size(captures=captures),
         command_timeout=settings.command_timeout,
         # Nor is there anything to clean up behind a PgBouncer.
         reset=_leave_alone if settings.pgbouncer else None,
@@ -161,7 +170,7 @@ async def _connect(settings: Database, name: str) -> asyncpg.Pool:
     try:
         await _check_version(pool)
         await _check_schema(pool)
-        await _check_privileges(pool)
+        await _check_privileges(pool, captures=captures)
     except BaseException:
         pool.terminate()
         raise
@@ -201,11 +210,13 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
         raise CannotStart(problem)
 
 
-async def _check_privileges(pool: asyncpg.Pool) -> None:
+async def _check_privileges(pool: asyncpg.Pool, *, captures: bool) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(sql.statement("missing_privileges"))
+        rows = await connection.fetch(sql.statement("missing_privileges"), captures)
     if rows:
         missing = ", ".join(row["privilege"] for row in rows)
+        how = " with -v capture=on" if captures else ""
         raise CannotStart(
-            f"role {rows[0]['role']} lacks privileges: {missing}; run config/postgres/roles.sql"
+            f"role {rows[0]['role']} lacks privileges: {missing}; "
+            f"run config/postgres/roles.sql{how}"
         )

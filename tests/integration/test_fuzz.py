@@ -6,12 +6,13 @@ import random
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import msgspec
 import pytest
 
 from bench.stack import Stack
 from service.broker.delivery import Delivery
 from service.broker.properties import Properties
-from service.events.decode import BillDecoder, DlrDecoder
+from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.events.message import Message
 from service.events.records import Refused
 from service.settings import Refund
@@ -23,10 +24,11 @@ from service.store.money import Money
 from service.store.outcomes import Outcome
 from service.store.pool import ping
 from service.store.refund_policy import RefundPolicy
+from service.store.submit_writer import SubmitWriter
 from tests.support.gateway import Gateway
 from tests.support.mutations import mutants
 
-WANTED = 4000  # accepted messages of each stream
+WANTED = {"dlr": 4000, "bill": 4000, "submit": 1000}  # accepted messages
 BATCH = 500
 SEED = random.SystemRandom().getrandbits(32)
 
@@ -43,25 +45,31 @@ def delivered(message: Message, tag: int) -> Delivery:
     )
 
 
-@pytest.mark.parametrize("stream", ["dlr", "bill"])
+@pytest.mark.parametrize("stream", WANTED)
 async def test_everything_accepted_can_be_stored(
     stack: Stack, gateway: Gateway, database: str, stream: str
 ) -> None:
     money = Money(RefundPolicy(Refund()), debits=False, patience=60)
-    decode = {"dlr": DlrDecoder(ZoneInfo("UTC"), 65_536), "bill": BillDecoder(65_536)}[stream]
-    # The receipt log converts what a CDR that does not move would not.
-    writer = {"dlr": DlrWriter(money, receipt_log=True), "bill": BillWriter(money)}[stream]
+    utc = ZoneInfo("UTC")
+    decode, writer = {
+        # The receipt log converts what a CDR that does not move would not.
+        "dlr": (DlrDecoder(utc, 65_536), DlrWriter(money, receipt_log=True)),
+        "bill": (BillDecoder(65_536), BillWriter(money)),
+        "submit": (SubmitDecoder(utc, 65_536, keep_text=True), SubmitWriter(money)),
+    }[stream]
     arrivals = []
-    for number, message in enumerate(mutants(stream, 20 * WANTED, SEED), start=1):
+    for number, message in enumerate(mutants(stream, 20 * WANTED[stream], SEED), start=1):
         try:
             [event] = decode([message])
         except Refused:
             continue
+        if stream == "submit":  # or most would be there already
+            event = msgspec.structs.replace(event, message_id=f"{event.message_id}-{number}"[-255:])
         arrivals.append(Arrival(delivered(message, number), event))
-        if len(arrivals) == WANTED:
+        if len(arrivals) == WANTED[stream]:
             break
     named = {arrival.event.message_id for arrival in arrivals} - {None}
-    # Some have a CDR, for an account of their own; the others are parked.
+    # Some have a CDR, for an account of their own; the others are parked, or written.
     await gateway.add_cdrs(sorted(named)[::2])
     async with asyncpg.create_pool(stack.postgres.dsn(database), min_size=1, max_size=2) as pool:
         batches = Batches(pool, writer, Circuit(lambda: ping(pool)))
@@ -71,4 +79,4 @@ async def test_everything_accepted_can_be_stored(
                 assert isinstance(result, Outcome), (
                     f"SEED = {SEED}: {result!r}: {arrival.delivery.message!r:.2000}"
                 )
-    assert len(arrivals) == WANTED
+    assert len(arrivals) == WANTED[stream]

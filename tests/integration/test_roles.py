@@ -13,7 +13,7 @@ from bench.stack import Stack
 from bench.stack.install import psql
 from tests.integration.conftest import ROOT
 from tests.integration.test_migrations import GATEWAY_TABLES
-from tests.support.gateway import Gateway, bill, capture, dlr
+from tests.support.gateway import Gateway, bill, capture, dlr, submissions
 from tests.support.service import eventually, run_to_end
 
 CANNOT_START = 3
@@ -113,6 +113,7 @@ FORBIDDEN = [
     "UPDATE sms_cdr SET price = 0",
     "SELECT msisdn FROM sms_cdr",
     "SELECT * FROM sms_cdr",
+    "INSERT INTO sms_cdr (message_id) VALUES ('x')",
     "UPDATE accounts SET status = 'x'",
     "SELECT name FROM accounts",
     "UPDATE account_balances SET credit_limit = 1",
@@ -127,6 +128,36 @@ FORBIDDEN = [
 ]
 
 
+async def test_to_capture_it_needs_more_and_is_given_it(
+    start, stack: Stack, empty_database: str, vhost: str, urls: Callable[[str], str]
+) -> None:
+    dsn = stack.postgres.dsn(empty_database)
+    settings = {
+        "DATABASE_URL": urls("billing_service"),
+        "CAPTURE_ENABLED": "true",
+        "CAPTURE_TEXT": "true",
+        "BILL_CHARGE_MODE": "debit",
+    }
+    service = start(**settings)
+    assert await service.ended() == CANNOT_START
+    assert "SELECT (currency) on accounts, INSERT (id, message_id, " in service.log_text
+    assert "run config/postgres/roles.sql with -v capture=on" in service.log_text
+    roles_sql(dsn, "gateway_owner=gateway", "capture=on")
+    service = await start(**settings).ready()
+    async with Gateway(stack.rabbitmq.url(vhost), dsn) as gateway:
+        await gateway.database.execute("DELETE FROM accounts")
+        await gateway.add_account()
+        await gateway.add_balance(100)
+        await gateway.publish(capture())
+        await eventually(
+            lambda: gateway.count("sms_cdr", "msisdn LIKE '9989%'"), len(submissions())
+        )
+        await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 1)
+        await eventually(lambda: gateway.count("billing_parked"), 0)
+    assert service.events("sweep failed; trying again") == []
+    assert await service.stop() == 0
+
+
 async def test_the_service_may_not_do_anything_else(urls: Callable[[str], str]) -> None:
     connection = await asyncpg.connect(urls("billing_service"))
     await allowed(connection, FORBIDDEN, [])
@@ -139,7 +170,8 @@ async def test_the_reader_only_reads_and_sees_no_numbers(urls: Callable[[str], s
     readable += ["SELECT * FROM billing_opening", "SELECT message_id, price FROM sms_cdr"]
     await connection.execute("SET default_transaction_read_only = off")
     forbidden = [
-        *FORBIDDEN[:7],
+        *FORBIDDEN[:8],
+        "SELECT text FROM billing_submission",
         "SELECT * FROM secrets",
         "DELETE FROM billing_event",
         "UPDATE billing_opening SET balance = 0",

@@ -14,7 +14,7 @@ import msgspec
 from service.events.message import Message
 from tests.support.gateway import bill, capture, dlr
 
-PREFIXES = {"dlr": "dlr.", "bill": "bill_request."}
+PREFIXES = {"dlr": "dlr.", "bill": "bill_request.", "submit": "submit.sm.smsc"}
 
 # Values of every type that an AMQP header can have, as the client library gives them.
 HEADER_VALUES: tuple[Any, ...] = (
@@ -58,7 +58,7 @@ def genuine(stream: str) -> list[Message]:
         published += [
             dlr("m1", status) for status in ("DELIVRD", "UNDELIV", "ESME_ROK", "ESME_RSYSERR")
         ]
-    else:
+    elif stream == "bill":
         published += [bill("m1", "b1"), bill("m2", "b2", "ESME_RSYSERR", "0.30000000000000004")]
     return [
         Message(p.exchange, p.routing_key, p.message_id, dict(p.headers), p.body) for p in published

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -17,6 +18,7 @@ E = TypeVar("E")
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests/data/jasmin-0.10.13.jsonl"
 MAX_BODY = 65_536
+UTC_ZONE = ZoneInfo("UTC")
 
 DLR = {
     "message_id": "msg-uuid",

@@ -430,7 +430,7 @@ def test_an_unknown_name_in_the_file_is_refused_with_a_suggestion(problems, toml
     assert problems(toml) == [problem]
 
 
-@pytest.mark.parametrize("section", ["dlr", "bill"])
+@pytest.mark.parametrize("section", ["dlr", "bill", "capture"])
 def test_the_prefetch_must_cover_two_batches(problems, given, section):
     (problem,) = problems(f"[{section}]\nbatch_size = 600\nprefetch = 1199")
     assert problem.startswith(f"{section}.prefetch (BILLING_{section.upper()}_PREFETCH): 1199 ")
@@ -454,10 +454,11 @@ def test_part_grace_must_end_before_the_ttl(problems, given, seconds):
 
 
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "../etc/passwd", "/etc/localtime"])
-def test_a_timezone_must_exist(problems, zone):
-    (problem,) = problems(BILLING_DLR_TIMEZONE=zone)
-    assert problem.startswith("dlr.timezone (BILLING_DLR_TIMEZONE): ")
-    assert "no zone" in problem
+@pytest.mark.parametrize("section", ["dlr", "capture"])
+def test_a_timezone_must_exist(problems, section, zone):
+    variable = f"BILLING_{section.upper()}_TIMEZONE"
+    (problem,) = problems(**{variable: zone})
+    assert problem.startswith(f"{section}.timezone ({variable}): no zone of the IANA database")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 --
 -- Never more than was charged: where we debit, no more than our debits, and to the account that we
 -- debited; where the gateway does, its price, or where it wrote none, the charges that Jasmin
--- confirmed, or else the one it failed.
+-- confirmed, or else the one it failed. Of a message whose CDR is our own, and that no operator has
+-- taken, only what was charged at once.
 SELECT DISTINCT ON (c.message_id)
     c.message_id,
     coalesce(c.status_rank, billing_status_rank(c.status)) AS status_rank,
@@ -17,6 +18,8 @@ SELECT DISTINCT ON (c.message_id)
         r.amount,
         trunc(
             CASE
+                WHEN NOT $2::boolean AND c.smpp_msgid IS NULL AND s.charged IS NOT NULL
+                THEN s.charged
                 WHEN NOT $2::boolean THEN coalesce(nullif(c.price, 'NaN'), e.confirmed, e.failed)
                 WHEN e.debited IS NOT NULL
                 THEN least(CASE WHEN c.price > 0 THEN c.price END, e.debited)
@@ -29,6 +32,7 @@ SELECT DISTINCT ON (c.message_id)
     r.booked_at IS NOT NULL AND r.reversed_at IS NULL AS is_refunded
 FROM sms_cdr c
 LEFT JOIN billing_refund r ON r.message_id = c.message_id
+LEFT JOIN billing_submission s ON s.message_id = c.message_id
 CROSS JOIN LATERAL (
     SELECT
         (array_agg(account_id))[1] AS account_id,

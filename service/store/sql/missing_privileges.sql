@@ -1,4 +1,5 @@
 -- What may this role not do that the service must? config/postgres/roles.sql grants it.
+-- $1 whether it writes CDRs
 WITH needed AS (
     SELECT tablename, columnname, privilege
     FROM (VALUES
@@ -25,13 +26,27 @@ WITH needed AS (
     ) AS gateway (tablename, columns, privilege)
     CROSS JOIN LATERAL unnest(string_to_array(columns, ' ')) AS columnname
     UNION ALL
+    SELECT tablename, columnname, privilege
+    FROM (VALUES
+        ('accounts', 'currency', 'SELECT'),
+        (
+            'sms_cdr',
+            'id message_id account_id connector_id msisdn sender status status_rank parts price '
+            'currency submit_at created_at finalized_at confirmed_amount',
+            'INSERT'
+        )
+    ) AS capturing (tablename, columns, privilege)
+    CROSS JOIN LATERAL unnest(string_to_array(columns, ' ')) AS columnname
+    WHERE $1
+    UNION ALL
     SELECT tablename, NULL, privilege
     FROM (VALUES
         ('billing_event', 'SELECT INSERT UPDATE'),
         ('billing_link', 'SELECT INSERT DELETE'),
         ('billing_parked', 'SELECT INSERT UPDATE DELETE'),
         ('billing_receipt_log', 'SELECT INSERT DELETE'),
-        ('billing_refund', 'SELECT INSERT UPDATE DELETE')
+        ('billing_refund', 'SELECT INSERT UPDATE DELETE'),
+        ('billing_submission', 'SELECT INSERT DELETE')
     ) AS own (tablename, privileges)
     CROSS JOIN LATERAL unnest(string_to_array(privileges, ' ')) AS privilege
 )

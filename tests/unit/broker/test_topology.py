@@ -4,10 +4,14 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
 
 from service.broker import topology
-from service.broker.topology import BILL, DLR
+from service.broker.topology import BILL, DLR, SUBMIT
 from service.exits import CannotStart
 from service.settings import Bill, Dlr
 
@@ -15,11 +19,13 @@ from service.settings import Bill, Dlr
 class Broker:
     """Records what is declared; refuses it if it is given an error."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, *, consumers: int = 0) -> None:
         self.error = error
+        self.consumers = consumers
         self.exchanges: dict[str, tuple] = {}
         self.queues: dict[str, dict] = {}
         self.bindings: list[tuple[str, str, str]] = []
+        self.unbound: list[tuple[str, str, str]] = []
 
     @asynccontextmanager
     async def channel(self):
@@ -36,8 +42,11 @@ class Broker:
         async def bind(exchange, routing_key):
             self.bindings.append((name, exchange, routing_key))
 
-        result = SimpleNamespace(message_count=7)
-        return SimpleNamespace(bind=bind, declaration_result=result)
+        async def unbind(exchange, routing_key):
+            self.unbound.append((name, exchange, routing_key))
+
+        result = SimpleNamespace(message_count=7, consumer_count=self.consumers)
+        return SimpleNamespace(bind=bind, unbind=unbind, declaration_result=result)
 
 
 async def refusal(error: Exception) -> str:
@@ -46,7 +55,7 @@ async def refusal(error: Exception) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("source", [DLR, BILL])
+@pytest.mark.parametrize("source", [DLR, BILL, SUBMIT])
 @pytest.mark.parametrize(
     ("queue_type", "more"), [("quorum", {"x-delivery-limit": 2**31 - 1}), ("classic", {})]
 )
@@ -90,6 +99,24 @@ def test_nothing_is_ever_pushed_out_of_a_dead_queue():
     quorum = topology.dead_queue_arguments("quorum")
     assert quorum == {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
     assert topology.dead_queue_arguments("classic") == {"x-queue-type": "classic"}
+
+
+async def test_a_queue_that_is_retired_is_unbound_and_only_looked_at():
+    broker = Broker()
+    assert await topology.retire(broker, SUBMIT) == 7
+    assert broker.unbound == [tuple(SUBMIT)]
+    assert broker.queues[SUBMIT.queue]["passive"]
+
+
+async def test_nothing_is_taken_away_from_workers_that_consume_it():
+    broker = Broker(consumers=1)
+    assert await topology.retire(broker, SUBMIT) == 7
+    assert broker.unbound == []
+
+
+async def test_where_there_is_no_queue_there_is_nothing_to_retire():
+    broker = Broker(ChannelNotFoundEntity("NOT_FOUND - no queue"))
+    assert await topology.retire(broker, SUBMIT) is None
 
 
 # As RabbitMQ words them.
@@ -147,6 +174,13 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             BILL.dead_queue,
             "received the value 'quorum' of type 'longstr' but current is none",
             ["bill.queue_type (BILLING_BILL_QUEUE_TYPE)", f"delete_queue {BILL.dead_queue}"],
+        ),
+        (
+            "x-max-length",
+            "queue",
+            SUBMIT.queue,
+            "received the value '100000' of type 'long' but current is none",
+            ["capture.max_length (BILLING_CAPTURE_MAX_LENGTH)", f"delete_queue {SUBMIT.queue}"],
         ),
         (
             "type",

@@ -9,7 +9,7 @@ import pytest
 from service.broker import topology, watchdog
 from service.broker.deliveries import Deliveries
 from service.broker.errors import SessionLost
-from service.broker.topology import DLR
+from service.broker.topology import DLR, SUBMIT
 from service.exits import CannotStart
 from service.settings import Dlr
 
@@ -135,3 +135,16 @@ async def test_a_topology_that_is_refused_later_on_is_said_and_lived_with(
     with pytest.raises(AllWell):
         await watch(consumer)
     assert any("exchange messaging" in line["event"] for line in logged)
+
+
+async def test_what_is_retired_is_unbound_each_time(monkeypatch, consumer):
+    retired = []
+
+    async def retire(_connection, source):
+        retired.append(source)
+
+    monkeypatch.setattr(topology, "retire", retire)
+    declaring(monkeypatch, lambda: 0)
+    with pytest.raises(AllWell):
+        await watchdog.watch(None, {DLR: "quorum"}, [consumer], [SUBMIT])
+    assert retired == [SUBMIT] * ROUNDS

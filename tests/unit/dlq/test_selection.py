@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.broker.marks import Death
-from service.broker.topology import BILL, DLR
+from service.broker.topology import BILL, DLR, SUBMIT
 from service.dlq.letter import Letter
 from service.dlq.selection import Selection, duration
 from service.events.message import Message
@@ -81,4 +81,4 @@ def test_an_id_is_of_the_content_and_not_of_the_delivery():
 def test_a_stream_has_its_dead_queue():
     assert Selection(NOW, "dlr").sources == {"dlr": DLR}
     assert Selection(NOW, "bill").sources == {"bill": BILL}
-    assert Selection(NOW).sources == {"dlr": DLR, "bill": BILL}
+    assert Selection(NOW).sources == {"dlr": DLR, "bill": BILL, "submit": SUBMIT}

@@ -10,6 +10,10 @@ WHERE c.status_rank IN (1, 5)
   AND c.error_code LIKE 'ESME\_%'
   AND c.price > 0
   AND NOT EXISTS (SELECT FROM billing_refund r WHERE r.message_id = c.message_id)
+  -- What is charged only once the operator takes it was not charged.
+  AND NOT EXISTS (
+      SELECT FROM billing_submission s WHERE s.message_id = c.message_id AND trunc(s.charged, 6) = 0
+  )
   AND (
       NOT mode.debits
       OR EXISTS (

@@ -1,0 +1,9 @@
+-- Of messages whose CDRs this service wrote: what Jasmin charged at once, exact, whatever became of
+-- them; and what they said, where that is wanted.
+CREATE TABLE billing_submission (
+    message_id  text PRIMARY KEY,
+    charged     numeric CHECK (charged >= 0),
+    text        text,
+    captured_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX billing_submission_captured_at_idx ON billing_submission USING brin (captured_at);
