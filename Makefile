@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos outage bench bad-rows lint format lock clean
+.PHONY: help setup run test chaos outage bench pictures bad-rows lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ outage: .venv/.ready ## Take the database away for a minute under 2,000 events/s
 
 bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it lists what there is
 	@$(BIN)/python -m bench $(ARGS)
+
+pictures: .venv/.ready ## Take the pictures of the status page in docs/ again, in three minutes
+	@$(BIN)/python -m bench.demo --rate 60 --seconds 150 --pictures docs
 
 bad-rows: .venv/.ready ## Measure what rows cost that only the database can refuse
 	@$(BIN)/python -m bench.bad_rows $(ARGS)

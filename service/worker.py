@@ -20,7 +20,7 @@ from service.broker.connection import connect
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
-from service.broker.watchdog import watch
+from service.broker.watchdog import note, watch
 from service.events.decode import BillDecoder, DlrDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
@@ -234,7 +234,7 @@ class Worker:
             # One of its own: under an alarm RabbitMQ stops reading connections that publish.
             connect(jasmin, f"{self._name} dead letters") as publishing,
         ):
-            await topology.declare(connection, sources)
+            note(await topology.declare(connection, sources))
             self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None
             consumers: dict[Stream[Any], Deliveries] = {}

@@ -45,6 +45,15 @@ def ensure_prometheus(report: Callable[[str], None]) -> None:
     _ensure({"prometheus": _find_prometheus}, report)
 
 
+def ensure_chromium(report: Callable[[str], None]) -> None:
+    """Install Chromium likewise, for what looks at the status page.
+
+    Raises:
+        StackError: it is missing and cannot be installed from here.
+    """
+    _ensure({"chromium": _find_chromium}, report)
+
+
 def _ensure(
     finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
 ) -> None:
@@ -106,6 +115,22 @@ def prometheus_bindir() -> Path:
         StackError: Prometheus is not installed.
     """
     return _find_prometheus() or _refuse("prometheus")
+
+
+def chromium_bindir() -> Path:
+    """The directory of the program `chromium`.
+
+    Raises:
+        StackError: Chromium is not installed.
+    """
+    return _find_chromium() or _refuse("chromium")
+
+
+def _find_chromium() -> Path | None:
+    places = [Path("/usr/bin")]
+    if on_path := shutil.which("chromium"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "chromium")
 
 
 def _find_pgbouncer() -> Path | None:

@@ -45,6 +45,8 @@ class Source(NamedTuple):
 
 DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
 BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
+# By the names that settings, metrics and commands have for them.
+STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL}
 
 
 def queue_arguments(source: Source, settings: Stream) -> dict[str, Any]:
@@ -76,14 +78,16 @@ async def declare(
     """Declare exchanges, queues and bindings.
 
     Returns:
-        For each of our queues, how many messages wait in it.
+        For each of our queues, dead queues included, how many messages wait in it.
 
     Raises:
         CannotStart: something exists with other arguments, or the user may not declare it.
     """
     waiting = {}
     for source, settings in sources.items():
-        await declare_dead_queue(connection, source, settings.queue_type)
+        waiting[source.dead_queue] = await declare_dead_queue(
+            connection, source, settings.queue_type
+        )
         with _explaining(source), opening_channel():
             async with connection.channel() as channel:
                 await channel.declare_exchange(source.exchange, ExchangeType.TOPIC)
@@ -97,17 +101,18 @@ async def declare(
 
 async def declare_dead_queue(
     connection: AbstractConnection, source: Source, queue_type: QueueType
-) -> None:
-    """Declare where a source's dead letters are kept.
+) -> int:
+    """Declare where a source's dead letters are kept; return how many there are.
 
     Raises:
         CannotStart: it exists with other arguments, or the user may not declare it.
     """
     with _explaining(source), opening_channel():
         async with connection.channel() as channel:
-            await channel.declare_queue(
+            queue = await channel.declare_queue(
                 source.dead_queue, durable=True, arguments=dead_queue_arguments(queue_type)
             )
+            return queue.declaration_result.message_count or 0
 
 
 @contextmanager
