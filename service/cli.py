@@ -1,20 +1,22 @@
-"""The command line: run | migrate | check-config | doctor | reconcile | dlq."""
+"""The command line: run | top | migrate | check-config | doctor | reconcile | dlq."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from service import __version__, run_directory
-from service.commandline import ConfigOption, fail, load_settings
+from service.commandline import ConfigOption, duration, fail, load_settings
 from service.config import effective, find_file, load
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
-from service.settings import Settings
+from service.settings import Http, Settings
 
 EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
@@ -33,6 +35,10 @@ app = typer.Typer(
 )
 
 app.add_typer(dlq, name="dlq")
+
+DEFAULT_URL = "http://{host}:{port}".format(
+    **{name: field.default for name, field in Http.model_fields.items()}
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,8 +71,9 @@ def run(config: ConfigOption = None) -> None:
     """Consume, and settle, until SIGTERM or Ctrl-C.
 
     Starts a worker process for each core, waits for RabbitMQ and PostgreSQL where they are not
-    up yet, and serves /metrics, /healthz and /readyz. On SIGTERM or Ctrl-C it stops consuming,
-    commits and acknowledges what is in hand, and exits with 0; at a second one it ends at once.
+    up yet, and serves a status page, /metrics, /healthz and /readyz. On SIGTERM or Ctrl-C it stops
+    consuming, commits and acknowledges what is in hand, and exits with 0; at a second one it ends
+    at once.
 
     SIGHUP reads the settings again and replaces the workers one after another, each by one that
     consumes already. SIGTTIN and SIGTTOU start and drain one worker.
@@ -75,6 +82,47 @@ def run(config: ConfigOption = None) -> None:
     with run_directory.create():
         code = _supervise(settings, lambda: load(config))
     raise typer.Exit(code)
+
+
+@app.command()
+def top(
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="Where the service serves its status page.")
+    ] = DEFAULT_URL,
+    interval: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--interval",
+            parser=duration,
+            metavar="TIME",
+            help="Look so often: 1s 30s.",
+            show_default="1s",
+        ),
+    ] = None,
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Show it once; the default elsewhere than on a terminal.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print it once, as JSON.")] = False,
+) -> None:
+    """Show how a running service is doing: its status page, in a terminal. q ends it."""
+    from rich.console import Console  # noqa: PLC0415 - the other commands start faster without
+
+    from service.status import top as watching  # noqa: PLC0415
+    from service.status import view  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    try:
+        if once or json or not (console.is_terminal and sys.stdin.isatty()):
+            document = asyncio.run(watching.fetch(url))
+            shown = view.render(watching.read(document))
+            console.out(document.decode()) if json else console.print(shown)
+        else:
+            asyncio.run(
+                watching.watch(url, (interval or timedelta(seconds=1)).total_seconds(), console)
+            )
+    except watching.NoAnswer as error:
+        fail(str(error), Exit.FAILED)
 
 
 @app.command()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -21,6 +23,25 @@ ConfigOption = Annotated[
         help="TOML file; default: $BILLING_CONFIG, else config/billing.toml where there is one.",
     ),
 ]
+
+
+_DURATION: Final = re.compile(r"(\d+)([smhd])", re.ASCII)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """Read ``30s``, ``15m``, ``2h`` or ``7d``.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no duration such as 30s, 15m, 2h or 7d")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except (OverflowError, ValueError):
+        raise typer.BadParameter(f"{text!r} is too long") from None
 
 
 def load_settings(config: Path | None) -> Settings:

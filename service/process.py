@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Makes a worker write the stacks of its threads, whatever its event loop is at.
 STACKS_SIGNAL: Final = signal.SIGUSR1
 STACKS_SECONDS: Final = 2.0
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 # What is meant for the supervisor alone, but may reach its whole process group: from a terminal
 # that is closed, or that is written to from the background.
 DEAF_TO: Final = {signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU}
@@ -73,6 +74,15 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         self.aio_process.join()
         _stacks_file(self.pid).unlink(missing_ok=True)
         return int(self.exitcode)
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory, shared pages included; 0 where it cannot be told."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * PAGE_BYTES
 
     async def stacks(self) -> str:
         """Return the stacks of its threads, or why there are none."""

@@ -37,7 +37,17 @@ class Pulse:
     @property
     def ready(self) -> bool:
         """Whether the worker was well within the last few seconds."""
-        return self.fresh and bool(self._figures[_CONSUMING]) and bool(self._figures[_WRITABLE])
+        return self.fresh and self.consuming and self.writable
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the worker consumed when it last said so."""
+        return bool(self._figures[_CONSUMING])
+
+    @property
+    def writable(self) -> bool:
+        """Whether PostgreSQL answered the worker when it last said so."""
+        return bool(self._figures[_WRITABLE])
 
     @property
     def circuit(self) -> State:

@@ -320,7 +320,7 @@ class Parking(Section):
 
 
 class Http(Section):
-    """/metrics, /healthz and /readyz of the supervisor."""
+    """The status page, /metrics, /healthz and /readyz of the supervisor."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9108, ge=0, le=65_535, description="port to listen on; 0 takes a free one")

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from service import pulse, retry
@@ -15,6 +16,8 @@ from service.deaths import Deaths
 from service.exits import Exit
 from service.ops import metrics
 from service.process import WorkerProcess
+from service.status.document import Worker, WorkerState
+from service.status.headline import worker_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +60,8 @@ class Slot:
         self._started = 0.0
         self._retired = asyncio.Event()
         self._has_consumed = False
+        self._restarts = 0
+        self._hangs = 0
         self.drained = True
 
     @property
@@ -70,6 +75,28 @@ class Slot:
         if self._worker is None:
             return "no worker"
         return self._worker.pulse.circuit.name.lower().replace("_", "-")
+
+    @property
+    def status(self) -> Worker:
+        """What its worker is at, for people."""
+        told = Worker(
+            number=self.number,
+            state=WorkerState.MISSING,
+            circuit=self.circuit,
+            restarts=self._restarts,
+            hangs=self._hangs,
+        )
+        if self._worker is None:
+            return told
+        age = time.monotonic() - self._started
+        is_ending = self._retired.is_set()
+        return msgspec.structs.replace(
+            told,
+            state=WorkerState.DRAINING if is_ending else worker_state(self._worker.pulse, age),
+            pid=self._worker.pid,
+            uptime_s=age,
+            rss_bytes=self._worker.rss_bytes,
+        )
 
     @property
     def has_consumed(self) -> bool:
@@ -142,6 +169,7 @@ class Slot:
         if self._retired.is_set():
             return
         metrics.WORKER_RESTARTS.inc()
+        self._restarts += 1
         log.error("worker died; starting another", worker=self.number, exit_code=code)
         if young:
             raise WorkerDied(f"exit code {code}")
@@ -169,4 +197,5 @@ class Slot:
             stacks=stacks,
         )
         metrics.WORKER_HANGS.inc()
+        self._hangs += 1
         worker.kill()

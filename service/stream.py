@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from service.batcher import Batch
-from service.broker.dead_letters import DeadLetter, DeadLetters
+from service.broker.dead_letters import Cause, DeadLetter, DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.delivery import Delivery
 from service.broker.errors import HeldTooLong
@@ -31,6 +31,7 @@ E = TypeVar("E", bound=Event)
 MAX_DELIVERIES = 5
 # So many messages are decoded in one go; the hardest take some 50 ms each.
 DECODE_SLICE = 200
+SHOW_SECONDS = 1.0
 
 
 class Stream(Generic[E]):
@@ -63,15 +64,22 @@ class Stream(Generic[E]):
             One of ``broker.errors.OUTAGES``: what was not acknowledged will be delivered again.
         """
         drain = asyncio.create_task(deliveries.drain_when(stop), name=f"{self.name}-drain")
+        showing = asyncio.create_task(self._show(deliveries), name=f"{self.name}-show")
         try:
             while batch := await deliveries.next_batch():
-                self._unacknowledged.set(deliveries.unacknowledged)
                 await self._settle(batch, deliveries, dead_letters)
                 self._unacknowledged.set(deliveries.unacknowledged)
             self.report.drained(deliveries.received, deliveries.unacknowledged)
         finally:
             drain.cancel()
+            showing.cancel()
             self._unacknowledged.set(0)
+
+    async def _show(self, deliveries: Deliveries) -> None:
+        """Tell how much is in hand from time to time: a batch that is held may be so for long."""
+        while True:
+            self._unacknowledged.set(deliveries.unacknowledged)
+            await asyncio.sleep(SHOW_SECONDS)
 
     async def _settle(
         self, batch: Batch[Delivery], deliveries: Deliveries, dead_letters: DeadLetters
@@ -150,7 +158,7 @@ class Stream(Generic[E]):
                 continue
             if isinstance(result, DATA_ERRORS):
                 reason = f"the database refuses it: {describe(result)}"
-                refused.append(DeadLetter(delivery.message, reason))
+                refused.append(DeadLetter(delivery.message, reason, Cause.DATABASE))
                 continue
             again = _is_worth_another(delivery)
             self.report.failed(result, requeued=again)
@@ -158,7 +166,7 @@ class Stream(Generic[E]):
                 requeued.add(delivery.tag)
             else:
                 reason = f"failed too often: {describe(result)}"
-                refused.append(DeadLetter(delivery.message, reason))
+                refused.append(DeadLetter(delivery.message, reason, Cause.FAILED))
         return requeued
 
 

@@ -1,4 +1,4 @@
-"""Starts, watches and stops the workers; obeys signals; serves metrics and health."""
+"""Starts, watches and stops the workers; obeys signals; serves metrics, health and status."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from service.ops import log as logs
 from service.ops.http import HttpServer
 from service.settings import MAX_WORKERS, Http
 from service.slot import Slot
+from service.status.monitor import Monitor
 
 if TYPE_CHECKING:
     from service.settings import Settings
+    from service.status.document import Worker
 
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 OBEYED: Final = (*ENDING, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
@@ -57,7 +59,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in OBEYED:
             loop.add_signal_handler(signum, self._signals.put_nowait, signum)
-        async with HttpServer(self._settings.http, self.ready, self.circuits) as http:
+        async with (
+            Monitor(lambda: self._settings, self.workers, lambda: self._draining) as monitor,
+            HttpServer(self._settings.http, self.ready, self.circuits, monitor.status) as http,
+        ):
             log.info("starting", workers=self._settings.workers, http=http.url)
             self._warn_of_exposure()
             async with asyncio.TaskGroup() as tasks:
@@ -85,6 +90,10 @@ class Supervisor:
     def circuits(self) -> dict[str, str]:
         """Return how each worker's circuit to PostgreSQL is."""
         return {f"worker-{number}": slot.circuit for number, slot in sorted(self._slots.items())}
+
+    def workers(self) -> list[Worker]:
+        """Return what each worker wanted is at."""
+        return [slot.status for _, slot in sorted(self._slots.items())]
 
     async def _obey(self, tasks: asyncio.TaskGroup) -> None:
         """Do what signals say, until it is time to stop."""

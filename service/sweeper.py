@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from service.broker.dead_letters import DeadLetter, DeadLetters
+from service.broker.dead_letters import Cause, DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
 from service.broker.publisher import CONFIRM_SECONDS
 from service.events.operator_ids import following_ids
@@ -139,7 +139,7 @@ class Sweeper:
         decoded = await stream.decode([parked.message for parked in found])
         for parked, event in zip(found, decoded, strict=True):
             if isinstance(event, Refused):  # limits were tightened since
-                dead.append((parked, str(event)))
+                dead.append((parked, DeadLetter(parked.message, str(event))))
             else:
                 events.append(event)
                 ready.append(parked)
@@ -148,7 +148,8 @@ class Sweeper:
         kept: list[Parked] = []
         for parked, result in zip(ready, results, strict=True):
             if isinstance(result, DATA_ERRORS):
-                dead.append((parked, f"the database refuses it: {describe(result)}"))
+                reason = f"the database refuses it: {describe(result)}"
+                dead.append((parked, DeadLetter(parked.message, reason, Cause.DATABASE)))
             elif isinstance(result, Exception):
                 stream.report.failed(result, requeued=False)
                 kept.append(parked)
@@ -169,7 +170,8 @@ class Sweeper:
         ttl = self._settings.parking.ttl
         expired = await parking.claim_expired(connection, stream.name, ttl, LIMIT)
         reason = f"nothing it belongs to appeared within {ttl:g} s"
-        await self._bury(connection, stream, [(parked, reason) for parked in expired])
+        dead = [(each, DeadLetter(each.message, reason, Cause.EXPIRED)) for each in expired]
+        await self._bury(connection, stream, dead)
 
     async def _refund(self, connection: Connection) -> Counter[str] | None:
         """Book the refunds whose time, or whose account's balance, has come."""
@@ -205,7 +207,7 @@ class Sweeper:
         self,
         connection: Connection,
         stream: Stream[Any],
-        dead: Sequence[tuple[Parked, str]],
+        dead: Sequence[tuple[Parked, DeadLetter]],
     ) -> None:
         """Publish to the dead queue; unpark only what the broker has confirmed.
 
@@ -215,7 +217,7 @@ class Sweeper:
         dead_letters = self._dead_letters()
         if not dead or dead_letters is None or dead_letters.is_waiting:
             return
-        letters = [DeadLetter(parked.message, reason) for parked, reason in dead]
+        letters = [letter for _, letter in dead]
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 taken = await dead_letters.offer(stream.name, stream.source, letters)

@@ -20,7 +20,7 @@ from service.broker.connection import connect, in_turn, server_version
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
-from service.broker.watchdog import watch
+from service.broker.watchdog import note, watch
 from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
@@ -256,7 +256,7 @@ class Worker:
             connect(jasmin, f"{self._name} dead letters", addresses) as publishing,
         ):
             _tell_version(server_version(connection))
-            await topology.declare(connection, sources)
+            note(await topology.declare(connection, sources))
             retired = [] if topology.SUBMIT in sources else await _retire_capture(connection)
             self._dead_letters = await DeadLetters.open(publishing, sources)
             lost: BaseException | None = None

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,14 @@ def main(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes.", show_default="one for each core")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Put pictures of the status page there at the end; installs Chromium.",
+        ),
+    ] = None,
 ) -> None:
     """Show the service at work on a private RabbitMQ and PostgreSQL, with sample traffic.
 
@@ -33,7 +42,7 @@ def main(
     if configured:
         _run_configured(configured)
     try:
-        code = run_demo(Options(rate, seconds, workers))
+        code = run_demo(Options(rate, seconds, workers, pictures))
     except (StackError, ProgramFailed) as error:
         print(f"make run: {error}", file=sys.stderr)
         code = 1

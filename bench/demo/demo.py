@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -38,11 +39,13 @@ class Options:
         rate: SMS per second.
         seconds: how long to run; 0 until Ctrl-C.
         workers: processes, or None for as many as the service takes by itself.
+        pictures: where to put pictures of the status page, taken at the end; None for none.
     """
 
     rate: float
     seconds: float
     workers: int | None
+    pictures: Path | None = None
 
 
 def run_demo(options: Options) -> int:
@@ -150,6 +153,11 @@ class Demo:
                     if traffic.done():
                         self._check()
                         traffic.result()
+                if self._options.pictures is not None:
+                    # Others do without Playwright, which takes a while to load.
+                    from bench.demo.pictures import take_pictures  # noqa: PLC0415
+
+                    await take_pictures(self._url, self._options.pictures, screen.say)
                 screen.say("draining …")
                 ledger.gateway.stop()
                 await traffic
@@ -201,6 +209,7 @@ class Demo:
         """Return where to look further."""
         rabbitmq = self._stack.rabbitmq
         return {
+            "status page": f"{self._url}/",
             "metrics": f"{self._url}/metrics",
             "readiness": f"{self._url}/readyz",
             "RabbitMQ": f"{rabbitmq.management_url}  {rabbitmq.user} / {rabbitmq.password}",

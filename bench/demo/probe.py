@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,9 +12,9 @@ from typing import Final
 import aiohttp
 import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from bench.stack import RabbitMQ
+from service.status.samples import Sample, Window
 
 STREAMS: Final = {"dlr": "billing_service.dlr", "bill": "billing_service.submit_sm_resp"}
 WINDOW: Final = 20  # snapshots over which rates and means are taken
@@ -26,43 +26,29 @@ class Snapshot:
     """How things were at one moment.
 
     Attributes:
-        at: monotonic time in seconds.
-        samples: the service's metrics.
+        service: its metrics.
         statuses: how many CDRs of this run have each status.
         parked: how many events wait in the database.
         queued: how many messages of each stream wait in the broker, a second or two ago.
         ready: whether each worker is.
     """
 
-    at: float
-    samples: Sequence[Sample]
+    service: Sample
     statuses: Mapping[str, int]
     parked: int
     queued: Mapping[str, int]
     ready: Mapping[str, bool]
 
-    def by(self, name: str, label: str, stream: str | None = None) -> dict[str, float]:
-        """Return the sums of a metric, of one stream or all, by a label."""
-        sums: dict[str, float] = defaultdict(float)
-        for sample in self.samples:
-            if sample.name == name and stream in {None, sample.labels.get("stream")}:
-                sums[sample.labels.get(label, "")] += sample.value
-        return sums
-
-    def total(self, name: str, stream: str | None = None) -> float:
-        """Return the sum of a metric, of one stream or all."""
-        return sum(self.by(name, "", stream).values())
-
     @property
     def settled(self) -> int:
         """Events that have come to their end, dead letters aside."""
-        outcomes = self.by("billing_events_total", "outcome")
+        outcomes = self.service.by("billing_events_total", "outcome")
         return int(sum(outcomes.get(outcome, 0) for outcome in _SETTLED))
 
     @property
     def dead(self) -> int:
         """Messages dead-lettered in this run."""
-        return int(self.total("billing_dead_letters_total"))
+        return int(self.service.total("billing_dead_letters_total"))
 
 
 class History:
@@ -80,34 +66,15 @@ class History:
         """The newest snapshot."""
         return self._snapshots[-1]
 
-    def grown(self, name: str, label: str, stream: str) -> dict[str, float]:
-        """By how much a metric grew over the window, by a label."""
-        before = self._snapshots[0].by(name, label, stream)
-        return {k: v - before.get(k, 0) for k, v in self.last.by(name, label, stream).items()}
+    @property
+    def window(self) -> Window:
+        """The service's metrics from the first snapshot to the last one."""
+        return Window(self._snapshots[0].service, self.last.service)
 
     def rates(self, name: str, stream: str) -> list[float]:
         """Growth per second between each snapshot and the next, oldest first."""
-        points = [(snapshot.at, snapshot.total(name, stream)) for snapshot in self._snapshots]
-        return [(b - a) / (then - at) for (at, a), (then, b) in pairwise(points)]
-
-    def mean(self, name: str, stream: str) -> float:
-        """Mean of a histogram's observations over the window; 0 if there were none."""
-        count = self.grown(f"{name}_count", "", stream).get("", 0)
-        return self.grown(f"{name}_sum", "", stream).get("", 0) / count if count else 0
-
-    def quantile(self, share: float, name: str, stream: str) -> float:
-        """Estimate a quantile over the window, within its bucket, as Prometheus does."""
-        grown = self.grown(f"{name}_bucket", "le", stream)
-        buckets = sorted((float(limit), count) for limit, count in grown.items())
-        if not buckets or not buckets[-1][1]:
-            return 0
-        wanted, low, below = share * buckets[-1][1], 0.0, 0.0
-        for limit, count in buckets:
-            if count >= wanted and limit != float("inf"):
-                return low + (limit - low) * (wanted - below) / (count - below)
-            if limit != float("inf"):
-                low, below = limit, count
-        return low
+        samples = [snapshot.service for snapshot in self._snapshots]
+        return [Window(*pair).rate(name, stream=stream) for pair in pairwise(samples)]
 
 
 class Probe:
@@ -140,8 +107,7 @@ class Probe:
         async with self._http.get(f"{self._url}/metrics") as response:
             families = text_string_to_metric_families(await response.text())
         return Snapshot(
-            at=time.monotonic(),
-            samples=[sample for family in families for sample in family.samples],
+            service=Sample(time.monotonic(), families),
             statuses=await self.statuses(),
             parked=await self.parked(),
             queued=await self.queued(),

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from bench.demo.probe import STREAMS, History
 from bench.demo.traffic import Gateway
+from service.status.view import SPARKS
 
 COLOURS: Final = {
     "queued": "bright_black",
@@ -21,7 +22,6 @@ COLOURS: Final = {
     "expired": "yellow",
     "rejected": "magenta",
 }
-_SPARKS: Final = "▁▂▃▄▅▆▇█"
 _BAR: Final = 12
 _TIMED: Final = ("decode", "commit")
 _GAUGES: Final = ("parked", "parked_oldest_seconds", "unacknowledged")
@@ -108,15 +108,16 @@ def _streams(history: History) -> Panel:
 
 def _cells(history: History, stream: str) -> list[str | Text]:
     """Return a column of :func:`_streams`, in the order of ``_ROWS``."""
-    decode, commit = (history.mean(f"billing_{what}_seconds", stream) for what in _TIMED)
-    parked, age, unacknowledged = (history.last.total(f"billing_{g}", stream) for g in _GAUGES)
+    window, service = history.window, history.last.service
+    decode, commit = (window.mean(f"billing_{what}_seconds", stream=stream) for what in _TIMED)
+    parked, age, unacknowledged = (service.total(f"billing_{g}", stream=stream) for g in _GAUGES)
     return [
         f"{_rate(history, stream):.1f}",
         _sparkline(history.rates("billing_batch_events_sum", stream)),
         f"{_batch(history, stream):.1f}",
         _reason(history, stream),
-        f"{1000 * decode:.2f} ms",
-        f"{1000 * commit:.1f} ms",
+        f"{1000 * (decode or 0):.2f} ms",
+        f"{1000 * (commit or 0):.1f} ms",
         f"{_age(history, stream, 0.5):.0f} ms",
         f"{_age(history, stream, 0.99):.0f} ms",
         f"{history.last.queued[stream]:,}",
@@ -161,17 +162,18 @@ def _rate(history: History, stream: str) -> float:
 
 
 def _batch(history: History, stream: str) -> float:
-    return history.mean("billing_batch_events", stream)
+    return history.window.mean("billing_batch_events", stream=stream) or 0
 
 
 def _age(history: History, stream: str, share: float) -> float:
     """Milliseconds from publication to commit of the oldest message of a batch."""
-    return 1000 * history.quantile(share, "billing_publish_to_commit_seconds", stream)
+    age = history.window.quantile(share, "billing_publish_to_commit_seconds", stream=stream)
+    return 1000 * (age or 0)
 
 
 def _reason(history: History, stream: str) -> str:
     """Return the commonest reason of a flush, and its share."""
-    reasons = history.grown("billing_batches_total", "reason", stream)
+    reasons = history.window.grown("billing_batches_total", "reason", stream=stream)
     total = sum(reasons.values())
     if not total:
         return "-"
@@ -182,7 +184,7 @@ def _reason(history: History, stream: str) -> str:
 def _sparkline(values: Sequence[float]) -> Text:
     shown = values[-10:]
     most = max([1.0, *shown])
-    return Text("".join(_SPARKS[round(7 * value / most)] for value in shown), "cyan")
+    return Text("".join(SPARKS[round(7 * value / most)] for value in shown), "cyan")
 
 
 def _good(good: bool) -> str:

@@ -59,6 +59,15 @@ def ensure_redis(report: Callable[[str], None]) -> None:
     _ensure({"redis-server": _find_redis}, report)
 
 
+def ensure_chromium(report: Callable[[str], None]) -> None:
+    """Install Chromium likewise, for what looks at the status page.
+
+    Raises:
+        StackError: it is missing and cannot be installed from here.
+    """
+    _ensure({"chromium": _find_chromium}, report)
+
+
 def _ensure(
     finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
 ) -> None:
@@ -150,6 +159,22 @@ def _find_redis() -> Path | None:
     if on_path := shutil.which("redis-server"):
         places.append(Path(on_path).resolve().parent)
     return _first_with(places, "redis-server")
+
+
+def chromium_bindir() -> Path:
+    """The directory of the program `chromium`.
+
+    Raises:
+        StackError: Chromium is not installed.
+    """
+    return _find_chromium() or _refuse("chromium")
+
+
+def _find_chromium() -> Path | None:
+    places = [Path("/usr/bin")]
+    if on_path := shutil.which("chromium"):
+        places.append(Path(on_path).resolve().parent)
+    return _first_with(places, "chromium")
 
 
 def _find_pgbouncer() -> Path | None:

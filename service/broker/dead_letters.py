@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -25,11 +27,27 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+class Cause(StrEnum):
+    """The kinds of reasons that there are, for those who count.
+
+    MALFORMED: it does not say what it should, or not in a way that can be read.
+    DATABASE: PostgreSQL refuses its row.
+    FAILED: it made us fail too often.
+    EXPIRED: what it belongs to has not appeared while it was parked.
+    """
+
+    MALFORMED = "malformed"
+    DATABASE = "database"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
 class DeadLetter(NamedTuple):
     """A message, and why it can never be applied."""
 
     message: Message
     reason: str
+    cause: Cause = Cause.MALFORMED
 
 
 class DeadLetters:
@@ -100,7 +118,9 @@ class DeadLetters:
         publisher = self._publishers[source]
         answers = await publisher.offer(source.dead_queue, marked)
         taken = [answer is None for answer in answers]
-        metrics.DEAD_LETTERS.labels(stream).inc(sum(taken))
+        causes = [letter.cause for letter, is_in in zip(letters, taken, strict=True) if is_in]
+        for cause, count in Counter(causes).items():
+            metrics.DEAD_LETTERS.labels(stream, cause).inc(count)
         if all(taken):
             return taken, ""
         if any(isinstance(answer, PublishError) for answer in answers):

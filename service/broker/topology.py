@@ -54,6 +54,9 @@ BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.
 # submit.sm.resp.CID, stay out: dlr.submit_sm_resp has said already what they say.
 SUBMIT: Final = Source("billing_service.submit", "messaging", "submit.sm.*")
 
+# By the names that metrics and commands have for them.
+STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL, "submit": SUBMIT}
+
 # Where the settings of a queue are.
 _SECTIONS: Final = {DLR: "dlr", BILL: "bill", SUBMIT: "capture"}
 
@@ -99,14 +102,16 @@ async def declare(
     """Declare exchanges, queues and bindings.
 
     Returns:
-        For each of our queues, how many messages wait in it.
+        For each of our queues, dead queues included, how many messages wait in it.
 
     Raises:
         CannotStart: something exists with other arguments, or the user may not declare it.
     """
     waiting = {}
     for source, settings in sources.items():
-        await declare_dead_queue(connection, source, settings.queue_type)
+        waiting[source.dead_queue] = await declare_dead_queue(
+            connection, source, settings.queue_type
+        )
         with _explaining(source), opening_channel():
             async with connection.channel() as channel:
                 await channel.declare_exchange(source.exchange, ExchangeType.TOPIC)
@@ -139,17 +144,18 @@ async def retire(connection: AbstractConnection, source: Source) -> int | None:
 
 async def declare_dead_queue(
     connection: AbstractConnection, source: Source, queue_type: QueueType
-) -> None:
-    """Declare where a source's dead letters are kept.
+) -> int:
+    """Declare where a source's dead letters are kept; return how many there are.
 
     Raises:
         CannotStart: it exists with other arguments, or the user may not declare it.
     """
     with _explaining(source), opening_channel():
         async with connection.channel() as channel:
-            await channel.declare_queue(
+            queue = await channel.declare_queue(
                 source.dead_queue, durable=True, arguments=dead_queue_arguments(queue_type)
             )
+            return queue.declaration_result.message_count or 0
 
 
 @contextmanager

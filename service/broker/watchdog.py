@@ -10,6 +10,7 @@ import structlog
 from service.broker import topology
 from service.broker.errors import SessionLost
 from service.exits import CannotStart
+from service.ops import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,7 @@ async def watch(
         except CannotStart as error:  # what is consumed already goes on
             log.error(str(error))
             continue
+        note(waiting)
         for consumer in consumers:
             if consumer.is_starved(waiting[consumer.queue]):
                 raise SessionLost(
@@ -67,6 +69,12 @@ async def _declare(
     for source in retired:
         await topology.retire(connection, source)
     return waiting
+
+
+def note(waiting: Mapping[str, int]) -> None:
+    """Tell the metrics how many messages wait in each queue."""
+    for queue, count in waiting.items():
+        metrics.QUEUE_MESSAGES.labels(queue).set(count)
 
 
 def _forget(declaring: asyncio.Future[dict[str, int]]) -> None:

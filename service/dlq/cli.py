@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from service.broker.topology import BILL, DLR, SUBMIT
-from service.commandline import ConfigOption, fail, load_settings
-from service.dlq.selection import Selection, duration
+from service.commandline import ConfigOption, duration, fail, load_settings
+from service.dlq.selection import Selection
 from service.exits import CannotStart, Exit
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ class StreamName(StrEnum):
     SUBMIT = "submit"
 
 
-def _duration(text: str) -> timedelta:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 StreamOption = Annotated[
     StreamName | None, typer.Option("--stream", help="Only this stream's dead letters.")
 ]
@@ -63,13 +56,13 @@ ReasonOption = Annotated[
 OlderOption = Annotated[
     timedelta | None,
     typer.Option(
-        "--older-than", parser=_duration, metavar="AGE", help="Only dead for longer: 30s 15m 2h 7d."
+        "--older-than", parser=duration, metavar="AGE", help="Only dead for longer: 30s 15m 2h 7d."
     ),
 ]
 NewerOption = Annotated[
     timedelta | None,
     typer.Option(
-        "--newer-than", parser=_duration, metavar="AGE", help="Only dead for less: 30s 15m 2h 7d."
+        "--newer-than", parser=duration, metavar="AGE", help="Only dead for less: 30s 15m 2h 7d."
     ),
 ]
 IdOption = Annotated[

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from service.broker.topology import BILL, DLR, SUBMIT
+from service.broker.topology import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from service.broker.topology import Source
     from service.dlq.letter import Letter
-
-STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL, "submit": SUBMIT}
-
-_DURATION = re.compile(r"(\d+)([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def duration(text: str) -> timedelta:
-    """Read ``30s``, ``15m``, ``2h`` or ``7d``.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = _DURATION.fullmatch(text.strip().lower())
-    if found is None:
-        raise ValueError(f"{text!r} is no duration such as 30s, 15m, 2h or 7d")
-    try:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    except (OverflowError, ValueError):
-        raise ValueError(f"{text!r} is too long") from None
 
 
 class Selection(NamedTuple):

@@ -12,7 +12,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from service.broker import probes
 from service.broker.connection import connect
 from service.broker.errors import OUTAGES
-from service.broker.topology import dead_queue_arguments, queue_arguments, sources_of
+from service.broker.topology import STREAMS, dead_queue_arguments, queue_arguments, sources_of
 from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
 from service.exits import CannotStart
 from service.versions import is_old_rabbitmq
@@ -185,7 +185,10 @@ def _waiting(name: str, depth: probes.Depth, max_length: int) -> Finding:
 
 async def _dead_queues(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
     """Compare the dead queues, and count the dead letters; only dlq list can tell their age."""
-    for stream, (source, settings) in zip(("dlr", "bill", "submit"), sources.items(), strict=False):
+    for stream, source in STREAMS.items():
+        if source not in sources:
+            continue
+        settings = sources[source]
         name = source.dead_queue
         try:
             depth = await probes.depth(connection, name)

@@ -7,7 +7,16 @@ supervisor adds the files up, so a figure is right across restarts of workers.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5)
@@ -90,7 +99,16 @@ CIRCUIT_OPENED = Counter(
     "billing_circuit_opened_total", "How often a worker's circuit to PostgreSQL opened"
 )
 DEAD_LETTERS = Counter(
-    "billing_dead_letters_total", "Messages that this service put into a dead queue", ["stream"]
+    "billing_dead_letters_total",
+    "Messages that this service put into a dead queue: malformed, refused by the database, failed "
+    "too often, or expired while they were parked",
+    ["stream", "cause"],
+)
+QUEUE_MESSAGES = Gauge(
+    "billing_queue_messages",
+    "Messages that waited in RabbitMQ when a worker last declared the queue, every 10 s",
+    ["queue"],
+    multiprocess_mode="mostrecent",
 )
 BROKER_CONNECTED = Gauge(
     "billing_broker_connected",
@@ -113,17 +131,27 @@ WORKER_HANGS = Counter(
 # A series that begins with its first event shows no increase for it: those that alerts wait for
 # begin at 0.
 for _stream in ("dlr", "bill", "submit"):
-    DEAD_LETTERS.labels(_stream)
+    for _cause in ("malformed", "database", "failed", "expired"):
+        DEAD_LETTERS.labels(_stream, _cause)
     EVENTS.labels(_stream, "requeued")
     REDELIVERED.labels(_stream)
 MONEY.labels("given up")
 
 
+def collect() -> Iterable[Metric]:
+    """Return the metrics of all processes, added up."""
+    return _registry().collect()
+
+
 def render() -> bytes:
-    """Return the metrics of all processes in Prometheus' text format."""
+    """Return them in Prometheus' text format."""
+    return generate_latest(_registry())
+
+
+def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry
 
 
 def forget_process(pid: int) -> None:

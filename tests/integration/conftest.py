@@ -7,12 +7,14 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from rich.console import Console
 
+from bench.chaos.proxy import Proxy
 from bench.lab.given import given_place
 from bench.lab.place import Place
 from bench.lab.screen import Screen
@@ -108,6 +110,24 @@ def environment(stack: Stack, database: str, vhost: str) -> dict[str, str]:
         "BILLING_BILL_FLUSH_MS": "20",
         "BILLING_PARKING_PART_GRACE": "1",
     }
+
+
+@pytest.fixture
+async def database_link(environment: dict[str, str]) -> AsyncIterator[Proxy]:
+    """What the service reaches the database through."""
+    url = urlsplit(environment["BILLING_DATABASE_URL"])
+    async with Proxy(url.port or 0) as proxy:
+        host = url.netloc.rpartition(":")[0]
+        environment["BILLING_DATABASE_URL"] = url._replace(netloc=f"{host}:{proxy.port}").geturl()
+        yield proxy
+
+
+@pytest.fixture
+async def broker_link(environment: dict[str, str]) -> AsyncIterator[Proxy]:
+    """What the service reaches the broker through."""
+    async with Proxy(int(environment["BILLING_JASMIN_AMQP_PORT"])) as proxy:
+        environment["BILLING_JASMIN_AMQP_PORT"] = str(proxy.port)
+        yield proxy
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -15,24 +14,6 @@ from tests.support.service import Service, eventually
 
 WORKERS = 2
 QUEUES = ("billing_service.dlr", "billing_service.submit_sm_resp")
-
-
-@pytest.fixture
-async def database_link(environment: dict[str, str]) -> AsyncIterator[Proxy]:
-    """What the service reaches the database through."""
-    url = urlsplit(environment["BILLING_DATABASE_URL"])
-    async with Proxy(url.port or 0) as proxy:
-        host = url.netloc.rpartition(":")[0]
-        environment["BILLING_DATABASE_URL"] = url._replace(netloc=f"{host}:{proxy.port}").geturl()
-        yield proxy
-
-
-@pytest.fixture
-async def broker_link(environment: dict[str, str]) -> AsyncIterator[Proxy]:
-    """What the service reaches the broker through."""
-    async with Proxy(int(environment["BILLING_JASMIN_AMQP_PORT"])) as proxy:
-        environment["BILLING_JASMIN_AMQP_PORT"] = str(proxy.port)
-        yield proxy
 
 
 def interrupt(link: Proxy) -> None:

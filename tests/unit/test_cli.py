@@ -155,6 +155,12 @@ def test_exit_codes_are_those_that_help_tells_of():
     assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5]
 
 
+def test_the_command_line_loads_no_metrics_before_it_has_a_directory_for_them():
+    code = "import sys, service.cli; print(*sys.modules)"
+    listed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=PROJECT)
+    assert "service.ops.metrics" not in listed.split()
+
+
 def test_a_worker_does_not_load_the_command_line():
     """It imports the supervisor's main module, as every process does that is spawned."""
     code = "import sys, service.__main__, service.process; print(*sys.modules)"

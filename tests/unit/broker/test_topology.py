@@ -9,8 +9,9 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
 )
+from prometheus_client import REGISTRY
 
-from service.broker import topology
+from service.broker import topology, watchdog
 from service.broker.topology import BILL, DLR, SUBMIT
 from service.exits import CannotStart
 from service.settings import Bill, Dlr
@@ -78,6 +79,15 @@ async def test_exchanges_are_declared_as_jasmin_declares_them():
         "messaging": ("topic", False, False),
         "billing": ("topic", False, False),
     }
+
+
+async def test_what_waits_in_each_queue_is_told_and_counted():
+    waiting = await topology.declare(Broker(), {DLR: Dlr(), BILL: Bill()})
+    queues = (DLR.queue, DLR.dead_queue, BILL.queue, BILL.dead_queue)
+    assert waiting == dict.fromkeys(queues, 7)
+    watchdog.note(waiting)
+    for queue in queues:
+        assert REGISTRY.get_sample_value("billing_queue_messages", {"queue": queue}) == 7
 
 
 async def test_queues_are_durable_and_bound_as_the_specification_says():

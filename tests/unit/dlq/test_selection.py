@@ -7,7 +7,7 @@ import pytest
 from service.broker.marks import Death
 from service.broker.topology import BILL, DLR, SUBMIT
 from service.dlq.letter import Letter
-from service.dlq.selection import Selection, duration
+from service.dlq.selection import Selection
 from service.events.message import Message
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -17,27 +17,6 @@ def letter(reason="body is empty", age: timedelta | None = timedelta(hours=3), b
     at = None if age is None else NOW - age
     message = Message("", DLR.dead_queue, "m1", {"x-delivery-count": 3}, body)
     return Letter(1, "dlr", message, Death(reason, at, "messaging", "dlr.deliver_sm"))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("30s", timedelta(seconds=30)),
-        ("15m", timedelta(minutes=15)),
-        ("2h", timedelta(hours=2)),
-        ("7d", timedelta(days=7)),
-        (" 7D ", timedelta(days=7)),
-        ("0s", timedelta()),
-    ],
-)
-def test_a_duration_is_a_number_and_a_unit(text, expected):
-    assert duration(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "7", "h", "-1h", "1.5h", "1h30m", "1w", "٣h", "9" * 30 + "d"])
-def test_anything_else_is_no_duration(text):
-    with pytest.raises(ValueError, match=r"is no duration|is too long"):
-        duration(text)
 
 
 @pytest.mark.parametrize(

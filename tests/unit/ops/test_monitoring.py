@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from bench import PROJECT
+from service.broker.dead_letters import Cause
 from service.cli import app
 from service.ops import metrics
 from tests.support.monitoring import (
@@ -98,8 +99,11 @@ def test_every_metric_is_on_the_dashboard() -> None:
 @pytest.mark.parametrize(
     ("name", "labels"),
     [
-        ("billing_dead_letters_total", {"stream": "dlr"}),
-        ("billing_dead_letters_total", {"stream": "bill"}),
+        *(
+            ("billing_dead_letters_total", {"stream": stream, "cause": cause})
+            for stream in ("dlr", "bill")
+            for cause in Cause
+        ),
         ("billing_events_total", {"stream": "dlr", "outcome": "requeued"}),
         ("billing_events_total", {"stream": "bill", "outcome": "requeued"}),
         ("billing_redelivered_total", {"stream": "dlr"}),
