@@ -183,7 +183,7 @@ class Monitor:
             lag=_spread(minute, "billing_publish_to_commit_seconds", name),
             commit=_spread(minute, "billing_commit_seconds", name),
             batch=minute.mean("billing_batch_events", stream=name),
-            batch_size=getattr(self._settings(), name).batch_size,
+            batch_size=sources_of(self._settings())[source].batch_size,
             flushed_by={reason: n / flushed for reason, n in flushes.items() if n},
             outcomes=_counts(last.by("billing_events_total", "outcome", stream=name)),
             parked=int(last.total("billing_parked", stream=name)),

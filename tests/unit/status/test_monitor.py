@@ -8,15 +8,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample as Value
 
 from service.ops import metrics
+from service.settings import Capture, Database, Settings
 from service.status import monitor as module
 from service.status.document import Status, Worker, WorkerState
 from service.status.monitor import HISTORY_SECONDS, INTERVAL_SECONDS, MINUTE_SECONDS, Monitor
 from service.status.samples import Sample
 from tests.support.service import eventually
 
-SETTINGS = SimpleNamespace(
-    dlr=SimpleNamespace(batch_size=1000), bill=SimpleNamespace(batch_size=500)
-)
+SETTINGS = Settings(database=Database(url="postgresql://billing@db/billing"))
 
 
 class Figures(dict[tuple[str, str, str], float]):
@@ -214,3 +213,11 @@ async def test_samples_that_cost_much_are_taken_less_often(monkeypatch, figures)
 
     async with monitor:
         await eventually(interval, 50)
+
+
+def test_submissions_are_shown_where_they_are_captured(figures, clock):
+    captures = SETTINGS.model_copy(update={"capture": Capture(enabled=True, batch_size=250)})
+    shown = Monitor(lambda: captures, list, lambda: False).status()
+    assert shown.streams["submit"].batch_size == 250
+    assert shown.history.rates.keys() == {"dlr", "bill", "submit"}
+    assert Service().monitor().status().streams.keys() == {"dlr", "bill"}
