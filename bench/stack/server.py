@@ -20,6 +20,7 @@ from bench.stack.process import free_port, is_free, sweep
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _LEFTOVER_SECONDS = 10.0
+_IN_USE = re.compile("eaddrinuse|address already in use", re.IGNORECASE)
 _START_ATTEMPTS = 5
 _LOG_LINES = 15
 _ERROR = re.compile(r"\[error\]|FATAL|PANIC|ERROR|LOG:  invalid")
@@ -174,9 +175,11 @@ class Server(ABC):
             try:
                 self._launch()
                 return
-            except StackError:
+            except StackError as error:
                 self._end_children(signal.SIGKILL)
-                taken = not all(is_free(port) for port in self._ports.values())
+                # Who took one may be gone again, having found the same.
+                was_taken = _IN_USE.search(str(error)) is not None
+                taken = was_taken or not all(map(is_free, self._ports.values()))
                 self._ports = {}
                 if not taken or attempt == _START_ATTEMPTS:
                     raise

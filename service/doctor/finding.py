@@ -61,7 +61,9 @@ def problem(check: str, says: str, remedy: str = "") -> Finding:
 
 def reason(error: BaseException) -> str:
     """Return, in a line, why something could not be reached."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    cause, below = error, error.__cause__
+    while below is not None:
+        cause, below = below if isinstance(below, OSError) else cause, below.__cause__
     number = cause.errno if isinstance(cause, OSError) else None
     if number and number > 0 and not isinstance(cause, ssl.SSLError):
         return os.strerror(number)

@@ -25,20 +25,24 @@ UNSHARE = [
     *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]),
     *("--mount", "--pid", "--fork", "--mount-proc", "--kill-child"),
 ]
-CONFINED = "mount -t tmpfs tmpfs /tmp && mount -o remount,bind,ro / && exec setpriv {} {}"
+# Not on /tmp itself: that is where this project may be.
+CONFINED = "mount -t tmpfs tmpfs {} && mount -o remount,bind,ro / && exec setpriv {} {}"
 NO_PRIVILEGES = "--no-new-privs --bounding-set -all --inh-caps -all"
 
 
 class Container:
     """``billing-service run`` as process 1 of its own namespaces."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._log = log
-        confined = CONFINED.format(NO_PRIVILEGES, shlex.join(command("run")))
+    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+        self._log = log = directory / "container.log"
+        writable = directory / "writable"
+        writable.mkdir()
+        run = shlex.join(command("run"))
+        confined = CONFINED.format(shlex.quote(str(writable)), NO_PRIVILEGES, run)
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
                 [*UNSHARE, "sh", "-c", confined],
-                env=clean_environment(environment),
+                env=clean_environment({**environment, "TMPDIR": str(writable)}),
                 stdout=stream,
                 stderr=stream,
             )
@@ -80,10 +84,7 @@ def port() -> int:
 
 @pytest.fixture
 def container(environment: dict[str, str], port: int, tmp_path: Path) -> Iterator[Container]:
-    container = Container(
-        environment | {"BILLING_HTTP_PORT": str(port), "TMPDIR": "/tmp"},
-        tmp_path / "container.log",
-    )
+    container = Container(environment | {"BILLING_HTTP_PORT": str(port)}, tmp_path)
     yield container
     container.kill()
 

@@ -217,7 +217,8 @@ async def test_credentials_that_are_refused(examined: Examine, environment: dict
     wrong = url._replace(netloc=f"postgres:wrong@{url.hostname}:{url.port}").geturl()
     found = await examined(JASMIN_AMQP_PASSWORD="wrong", DATABASE_URL=wrong)
     said = of(found, Level.PROBLEM)
-    assert "RabbitMQ refuses user 'jasmin': check jasmin.amqp_user and" in said
+    broker = f"127.0.0.1:{environment['BILLING_JASMIN_AMQP_PORT']}"
+    assert f"RabbitMQ refuses user 'jasmin' at {broker}: check jasmin.amqp_user and" in said
     assert "BILLING_JASMIN_AMQP_PASSWORD" in said
     assert "PostgreSQL refuses: InvalidPasswordError" in said
     assert "BILLING_DATABASE_URL" in said

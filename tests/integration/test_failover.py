@@ -177,7 +177,7 @@ async def test_a_host_that_vanishes_keeps_its_locks_for_a_time_only(
     assert CONFIRM_SECONDS < 15  # for which a sweep waits in the middle of its transaction
     monkeypatch.setitem(pool.SERVER_SETTINGS, "idle_in_transaction_session_timeout", "500ms")
     settings = Database(url=stack.postgres.dsn(database))
-    opened = await pool.open_pool(settings, "test", asyncio.sleep)
+    opened = await pool.open_pool(settings, "test", asyncio.sleep, captures=False)
     async with opened, opened.acquire() as vanished, opened.acquire() as other:
 
         async def leads() -> bool:
