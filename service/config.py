@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from service.database_url import is_postgresql_url
 from service.settings import (
     ENV_PREFIX,
     SECRET_FILES,
     Settings,
     fields,
-    is_postgresql_url,
     variable_of,
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Annotated, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from service import addresses, tls
+from service import addresses, database_url, tls
 from service.addresses import Address
 
 ENV_PREFIX = "BILLING_"
@@ -39,11 +39,7 @@ MAX_CLASSIC_PREFETCH = 65_535
 MAX_WORKERS = 256
 AMQP_PORT = 5672
 AMQPS_PORT = 5671
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-SSL_FILES = ("sslrootcert", "sslcert", "sslkey")
 # Of PostgreSQL's target_session_attrs, those that lead to where can be written.
-WRITABLE_SESSIONS = ("read-write", "primary", "any")
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 
 LONGEST_SECONDS = 100 * 365 * DAY
@@ -139,7 +135,7 @@ class Jasmin(Section):
     @property
     def is_exposed(self) -> bool:
         """Whether others on the network could read or forge what is said."""
-        is_local = all(address.host in LOCAL_HOSTS for address in self.addresses)
+        is_local = all(address.host in database_url.LOCAL_HOSTS for address in self.addresses)
         return not (self.amqp_tls or is_local)
 
 
@@ -162,12 +158,12 @@ class Database(Section):
     @model_validator(mode="after")
     def _is_postgresql(self) -> Database:
         url = self.url.get_secret_value()
-        if not is_postgresql_url(url):
+        if not database_url.is_postgresql_url(url):
             raise ValueError(
                 "url: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with any of "
                 "/ : @ ? # [ ] % in user or password written as %2F %3A %40 %3F %23 %5B %5D %25"
             )
-        if problem := _hosts_problem(url) or _tls_problem(url):
+        if problem := database_url.hosts_problem(url) or database_url.tls_problem(url):
             raise ValueError(f"url: {problem}")
         return self
 
@@ -185,7 +181,7 @@ class Database(Section):
     @property
     def is_exposed(self) -> bool:
         """Whether others on the network could read or forge what is said."""
-        return any(map(_is_exposed, self.urls))
+        return any(map(database_url.is_exposed, self.urls))
 
 
 class Stream(Section):
@@ -417,67 +413,3 @@ SECRET_FILES = {
     for section, name, field in fields()
     if field.annotation is SecretStr
 }
-
-
-def is_postgresql_url(text: str) -> bool:
-    """Whether a URL names servers and a database, and hides no password in the wrong place."""
-    try:
-        parts = urlsplit(text)
-        database = parts.path.removeprefix("/")
-        hosts = parts.netloc.rpartition("@")[2].split(",")
-        return (
-            parts.scheme in {"postgresql", "postgres"}
-            and bool(database)
-            and not set(database) & set("/@:")
-            and (all(hosts) or len(hosts) == 1)
-            and all(urlsplit(f"//{host}").port != 0 for host in hosts)  # raises: it is no number
-            and not parts.fragment
-            and ";" not in database
-            and bool(parse_qs(parts.query, strict_parsing=True) if parts.query else True)
-        )
-    except ValueError:
-        return False
-
-
-def _is_exposed(url: str) -> bool:
-    """Whether others on the network could read or forge what is said to the host of a URL."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    host = query.get("host", [parts.hostname or "localhost"])[-1]
-    is_verified = query.get("sslmode", [""])[-1] in {"verify-ca", "verify-full"}
-    return not (is_verified or host in LOCAL_HOSTS or host.startswith("/"))
-
-
-def _hosts_problem(url: str) -> str | None:
-    """Say what of a URL would lead to a server that takes no writes."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    if "," in query.get("host", [""])[-1]:
-        return (
-            "several hosts are written as postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE"
-        )
-    wanted = query.get("target_session_attrs", [""])[-1]
-    if wanted and wanted not in WRITABLE_SESSIONS:
-        return f"target_session_attrs is none of {', '.join(WRITABLE_SESSIONS)}"
-    if "," in parts.netloc.rpartition("@")[2] and not wanted:
-        return (
-            "names several hosts: add ?target_session_attrs=read-write, so that a standby, which "
-            "takes no writes, is passed over"
-        )
-    return None
-
-
-def _tls_problem(url: str) -> str | None:
-    """Say what of a URL's TLS parameters cannot work, without repeating the URL."""
-    query = parse_qs(urlsplit(url).query)
-    given = {name: query[name][-1] for name in ("sslmode", *SSL_FILES) if name in query}
-    if given.get("sslmode", "prefer") not in SSL_MODES:
-        return f"sslmode is none of {', '.join(SSL_MODES)}"
-    if given.get("sslrootcert") == "system":
-        return "sslrootcert=system is not supported; name a file of the authorities to trust"
-    files = tls.Files(*(given.get(name, "") for name in SSL_FILES))
-    try:
-        tls.context(files)
-    except tls.UnusableFile as error:
-        return f"ssl{'rootcert' if error.which == 'ca' else error.which}: {error}"
-    return None

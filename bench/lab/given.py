@@ -15,7 +15,8 @@ from bench.lab import queues
 from bench.lab.place import Place, Unusable
 from bench.lab.screen import Screen
 from bench.lab.workload import Tables
-from service.settings import QueueType, is_postgresql_url
+from service.database_url import is_postgresql_url
+from service.settings import QueueType
 
 _VHOST_HINT: Final = (
     "make one for measuring, which nothing else uses: rabbitmqctl add_vhost bench; "

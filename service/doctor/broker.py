@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Attempt = Callable[[AbstractConnection], Awaitable[object]]
 
 CONNECT_SECONDS: Final = 8.0
+DECLARED_BY_RUN: Final = "start the service: billing-service run declares it"
 # Shares of max_length at which a queue is filling, as the alert has it, and worth a look.
 FILLING: Final = 0.5
 BEHIND: Final = 0.1
@@ -131,21 +132,27 @@ async def _queues(connection: AbstractConnection, sources: Sources) -> AsyncIter
     """Compare our queues with the settings; look at who consumes and what waits."""
     for source, stream in sources.items():
         name = source.queue
-        try:
-            depth = await probes.depth(connection, name)
-        except probes.Missing:
-            yield problem(
-                "queue",
-                f"queue {name} is not there: what Jasmin publishes is lost",
-                "start the service: billing-service run declares it",
-            )
+        depth = await _depth(connection, name)
+        if depth is None:
+            says = f"queue {name} is not there: what Jasmin publishes is lost"
+            yield problem("queue", says, DECLARED_BY_RUN)
             continue
-        except (ChannelAccessRefused, ChannelLockedResource) as error:
-            yield unknown("queue", f"queue {name} cannot be looked at: {error}")
+        if isinstance(depth, Finding):
+            yield depth
             continue
         yield await _compared(connection, name, queue_arguments(source, stream))
         yield _consumed(name, depth)
         yield _waiting(name, depth, stream.max_length)
+
+
+async def _depth(connection: AbstractConnection, name: str) -> probes.Depth | Finding | None:
+    """Look at a queue; None where it is not there, a finding where that is refused."""
+    try:
+        return await probes.depth(connection, name)
+    except probes.Missing:
+        return None
+    except (ChannelAccessRefused, ChannelLockedResource) as error:
+        return unknown("queue", f"queue {name} cannot be looked at: {error}")
 
 
 async def _compared(
@@ -185,30 +192,24 @@ def _waiting(name: str, depth: probes.Depth, max_length: int) -> Finding:
 
 async def _dead_queues(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
     """Compare the dead queues, and count the dead letters; only dlq list can tell their age."""
-    for stream, source in STREAMS.items():
-        if source not in sources:
-            continue
-        settings = sources[source]
+    names = {source: stream for stream, source in STREAMS.items()}
+    for source, settings in sources.items():
         name = source.dead_queue
-        try:
-            depth = await probes.depth(connection, name)
-        except probes.Missing:
-            yield warning(
-                "dead_letters",
-                f"queue {name} is not there: what the broker pushes out is lost",
-                "start the service: billing-service run declares it",
-            )
+        depth = await _depth(connection, name)
+        if depth is None:
+            says = f"queue {name} is not there: what the broker pushes out is lost"
+            yield warning("dead_letters", says, DECLARED_BY_RUN)
             continue
-        except (ChannelAccessRefused, ChannelLockedResource) as error:
-            yield unknown("dead_letters", f"queue {name} cannot be looked at: {error}")
+        if isinstance(depth, Finding):
+            yield depth
             continue
         yield await _compared(connection, name, dead_queue_arguments(settings.queue_type))
         if depth.waiting:
             yield warning(
                 "dead_letters",
                 f"queue {name}: {depth.waiting:,} dead letters",
-                f"billing-service dlq list --stream {stream} tells their reasons and since when, "
-                "the oldest first",
+                f"billing-service dlq list --stream {names[source]} tells their reasons and since "
+                "when, the oldest first",
             )
         else:
             yield ok("dead_letters", f"queue {name}: no dead letters")

@@ -11,9 +11,10 @@ import asyncio
 from configparser import Error, RawConfigParser
 from typing import TYPE_CHECKING, Any, Final
 
+from service.database_url import LOCAL_HOSTS
 from service.doctor.finding import Finding, ok, problem, warning
 from service.events.statuses import RETRIED_ERRORS
-from service.settings import LOCAL_HOSTS, variable_of
+from service.settings import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
