@@ -119,8 +119,9 @@ async def test_retried_error_is_refunded_only_when_nothing_better_comes(
     waiting = "booked_at IS NULL AND due_at > now() + interval '5 min'"
     assert await gateway.count("billing_refund", waiting) == 2
     await gateway.database.execute("UPDATE billing_refund SET due_at = now()")
-    await eventually(lambda: gateway.count("billing_refund"), 2)
+    await eventually(lambda: gateway.count("billing_refund", "booked_at IS NOT NULL"), 2)
     assert {reference for *_, reference in await entries(gateway)} == {final, worse}
+    assert await gateway.count("billing_refund") == 2
     assert await balance(gateway) == OPENING + Decimal("0.02")
     assert await service.stop() == 0
 
