@@ -14,17 +14,15 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from service import pulse, retry, versions
+from service import pulse, retry
 from service.broker import leniency, topology
-from service.broker.connection import connect, in_turn, server_version
-from service.broker.dead_letters import DeadLetters
-from service.broker.deliveries import Deliveries
+from service.broker.connection import in_turn
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
-from service.broker.watchdog import note, watch
 from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
 from service.ops import metrics
+from service.session import open_session
 from service.store.batches import Batches
 from service.store.bill_writer import BillWriter
 from service.store.circuit import Circuit, State
@@ -39,9 +37,8 @@ from service.sweeper import Sweeper
 
 if TYPE_CHECKING:
     import asyncpg
-    from aio_pika.abc import AbstractConnection
 
-    from service.broker.topology import Source
+    from service.broker.dead_letters import DeadLetters
     from service.events.records import Submission
     from service.pulse import Pulse
     from service.settings import Settings
@@ -230,6 +227,7 @@ class Worker:
                     try:
                         await self._session(streams)
                     except HeldTooLong as error:
+                        circuit.doubt()
                         log.error(str(error))
                     except CannotStart as error:
                         if not self._is_patient:
@@ -242,63 +240,29 @@ class Worker:
                         await sleep(random.uniform(0, JITTER_SECONDS))  # noqa: S311
 
     async def _session(self, streams: list[Stream[Any]]) -> None:
-        """Connect, declare, consume all streams; returns once they are drained.
+        """Consume all streams in one session; returns once they are drained.
 
         Raises:
-            SessionLost, or another of broker.errors.OUTAGES.
+            One of ``broker.errors.OUTAGES``: the session was lost.
             CannotStart: the broker refuses us or our topology.
         """
         sources = {stream.source: stream.settings for stream in streams}
-        jasmin, addresses = self._settings.jasmin, self._addresses
-        async with (
-            connect(jasmin, self._name, addresses) as connection,
-            # One of its own: under an alarm RabbitMQ stops reading connections that publish.
-            connect(jasmin, f"{self._name} dead letters", addresses) as publishing,
-        ):
-            _tell_version(server_version(connection))
-            note(await topology.declare(connection, sources))
-            retired = [] if topology.SUBMIT in sources else await _retire_capture(connection)
-            self._dead_letters = await DeadLetters.open(publishing, sources)
-            lost: BaseException | None = None
-            consumers: dict[Stream[Any], Deliveries] = {}
+        async with open_session(
+            self._settings.jasmin, self._name, self._addresses, sources
+        ) as session:
+            self._dead_letters = session.dead_letters
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    for stream in streams:
-                        consumers[stream] = await Deliveries.open(
-                            connection, stream.source.queue, stream.settings
-                        )
-                    watching = tasks.create_task(
-                        watch(connection, sources, list(consumers.values()), retired),
-                        name="watchdog",
-                    )
-                    consuming = [
-                        tasks.create_task(
-                            stream.run(deliveries, self._dead_letters, self.stop), name=stream.name
-                        )
-                        for stream, deliveries in consumers.items()
-                    ]
-                    self._is_patient = True
-                    self._show()
-                    log.info(
-                        "consuming",
-                        broker=str(connection.address),
-                        queues=[stream.source.queue for stream in streams],
-                    )
-                    await asyncio.wait(consuming)
-                    watching.cancel()
-            except* OUTAGES as group:
-                lost = group.exceptions[0]
+                await session.run(streams, self.stop, self._on_consuming)
+            except OUTAGES:
+                self._has_abandoned |= self.stop.is_set() and session.unacknowledged > 0
+                raise
             finally:
                 self._dead_letters = None
                 self._show()
-            # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
-            if lost is not None:
-                if self.stop.is_set() and any(each.unacknowledged for each in consumers.values()):
-                    self._has_abandoned = True
-                if isinstance(lost, HeldTooLong) and self._circuit is not None:
-                    self._circuit.doubt()
-                    raise lost
-                raise SessionLost(f"{connection.address}: {lost}") from lost
+
+    def _on_consuming(self) -> None:
+        self._is_patient = True
+        self._show()
 
     async def _beat(self) -> None:
         """Show every second how this process is; notice if its supervisor is gone."""
@@ -319,32 +283,6 @@ class Worker:
         self._life.beat(consuming=consuming, writable=writable, circuit=circuit)
         metrics.BROKER_CONNECTED.set(consuming)
         metrics.DATABASE_CONNECTED.set(writable)
-
-
-def _tell_version(rabbitmq: str) -> None:
-    if versions.is_old_rabbitmq(rabbitmq):
-        oldest = ".".join(map(str, versions.OLDEST_RABBITMQ))
-        log.warning(
-            f"RabbitMQ {rabbitmq} is older than {oldest}, the oldest that was tested: it refuses "
-            "quorum queues with a time limit, and classic ones are at your own risk; upgrade it"
-        )
-    else:
-        log.info("connected", rabbitmq=rabbitmq)
-
-
-async def _retire_capture(connection: AbstractConnection) -> list[Source]:
-    """Let nothing more into the queue of submissions, where capture was switched off."""
-    left = await topology.retire(connection, topology.SUBMIT)
-    if left is None:
-        return []
-    queue = topology.SUBMIT.queue
-    log.warning(
-        f"{queue} was left behind, as capture.enabled (BILLING_CAPTURE_ENABLED) is false: it takes "
-        "no more as soon as nobody consumes it. Set it to true to settle what is in it, or delete "
-        f"the queue (rabbitmqctl delete_queue {queue})",
-        messages=left,
-    )
-    return [topology.SUBMIT]
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:

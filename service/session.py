@@ -1,0 +1,155 @@
+"""One session with the broker: connect, declare, consume every stream until drained or lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from service import versions
+from service.broker import topology
+from service.broker.connection import connect, server_version
+from service.broker.dead_letters import DeadLetters
+from service.broker.deliveries import Deliveries
+from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
+from service.broker.watchdog import note, watch
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+    from service.addresses import Address, Turns
+    from service.broker.topology import Source
+    from service.broker.transport import PeelingConnection
+    from service.settings import Jasmin
+    from service.settings import Stream as StreamSettings
+    from service.stream import Stream
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def open_session(
+    jasmin: Jasmin, name: str, addresses: Turns[Address], sources: Mapping[Source, StreamSettings]
+) -> AsyncIterator[Session]:
+    """Connect and declare; what is open is closed at the end.
+
+    Args:
+        jasmin: how to speak with the broker.
+        name: what RabbitMQ's management shows for the connections.
+        addresses: where the broker is; see :func:`~service.broker.connection.connect`.
+        sources: the queues to consume, and how.
+
+    Raises:
+        One of ``broker.errors.OUTAGES``: the broker is away.
+        CannotStart: it refuses us or our topology.
+    """
+    async with (
+        connect(jasmin, name, addresses) as connection,
+        # One of its own: under an alarm RabbitMQ stops reading connections that publish.
+        connect(jasmin, f"{name} dead letters", addresses) as publishing,
+    ):
+        _tell_version(server_version(connection))
+        note(await topology.declare(connection, sources))
+        retired = [] if topology.SUBMIT in sources else await _retire_capture(connection)
+        dead_letters = await DeadLetters.open(publishing, sources)
+        yield Session(connection, dead_letters, sources, retired)
+
+
+class Session:
+    """A session that is open; build it with :func:`open_session`.
+
+    Args:
+        connection: what is consumed on.
+        dead_letters: the way to the dead queues, while the session lasts.
+        sources: what is consumed.
+        retired: what no longer is, and must not be bound.
+    """
+
+    def __init__(
+        self,
+        connection: PeelingConnection,
+        dead_letters: DeadLetters,
+        sources: Mapping[Source, StreamSettings],
+        retired: Sequence[Source],
+    ) -> None:
+        self.dead_letters = dead_letters
+        self._connection = connection
+        self._sources = sources
+        self._retired = retired
+        self._consumers: dict[Stream[Any], Deliveries] = {}
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that the broker counts on this session."""
+        return sum(deliveries.unacknowledged for deliveries in self._consumers.values())
+
+    async def run(
+        self, streams: Sequence[Stream[Any]], stop: asyncio.Event, on_consuming: Callable[[], None]
+    ) -> None:
+        """Consume all streams; returns once ``stop`` is set and they are drained.
+
+        Raises:
+            HeldTooLong: a batch could not be written in time.
+            SessionLost: the broker is away; what was not acknowledged will be delivered again.
+        """
+        lost: BaseException | None = None
+        try:
+            await self._consume(streams)
+            on_consuming()
+            await self._settle(stop)
+        except* OUTAGES as group:
+            lost = group.exceptions[0]
+        # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
+        if isinstance(lost, HeldTooLong):
+            raise lost
+        if lost is not None:
+            raise SessionLost(f"{self._connection.address}: {lost}") from lost
+
+    async def _consume(self, streams: Sequence[Stream[Any]]) -> None:
+        queues = [stream.source.queue for stream in streams]
+        for stream, queue in zip(streams, queues, strict=True):
+            self._consumers[stream] = await Deliveries.open(
+                self._connection, queue, stream.settings
+            )
+        log.info("consuming", broker=str(self._connection.address), queues=queues)
+
+    async def _settle(self, stop: asyncio.Event) -> None:
+        consumers = list(self._consumers.values())
+        watch_all = watch(self._connection, self._sources, consumers, self._retired)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch_all, name="watchdog")
+            settling = [
+                tasks.create_task(stream.run(deliveries, self.dead_letters, stop), name=stream.name)
+                for stream, deliveries in self._consumers.items()
+            ]
+            await asyncio.wait(settling)
+            watching.cancel()
+
+
+def _tell_version(rabbitmq: str) -> None:
+    if versions.is_old_rabbitmq(rabbitmq):
+        oldest = ".".join(map(str, versions.OLDEST_RABBITMQ))
+        log.warning(
+            f"RabbitMQ {rabbitmq} is older than {oldest}, the oldest that was tested: it refuses "
+            "quorum queues with a time limit, and classic ones are at your own risk; upgrade it"
+        )
+    else:
+        log.info("connected", rabbitmq=rabbitmq)
+
+
+async def _retire_capture(connection: AbstractConnection) -> list[Source]:
+    """Let nothing more into the queue of submissions, where capture was switched off."""
+    left = await topology.retire(connection, topology.SUBMIT)
+    if left is None:
+        return []
+    queue = topology.SUBMIT.queue
+    log.warning(
+        f"{queue} was left behind, as capture.enabled (BILLING_CAPTURE_ENABLED) is false: it takes "
+        "no more as soon as nobody consumes it. Set it to true to settle what is in it, or delete "
+        f"the queue (rabbitmqctl delete_queue {queue})",
+        messages=left,
+    )
+    return [topology.SUBMIT]
