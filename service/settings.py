@@ -39,9 +39,7 @@ MAX_CLASSIC_PREFETCH = 65_535
 MAX_WORKERS = 256
 AMQP_PORT = 5672
 AMQPS_PORT = 5671
-# Of PostgreSQL's target_session_attrs, those that lead to where can be written.
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
-
 LONGEST_SECONDS = 100 * 365 * DAY
 
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
@@ -202,7 +200,10 @@ class Stream(Section):
         description="messages that the queue holds; the oldest beyond it become dead letters",
     )
     max_body_bytes: int = Field(
-        65_536, ge=1024, description="a longer message body is dead-lettered unread"
+        65_536,
+        ge=1024,
+        le=1_048_576,
+        description="a longer message body is dead-lettered unread",
     )
 
     @model_validator(mode="after")

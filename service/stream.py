@@ -29,7 +29,7 @@ E = TypeVar("E", bound=Event)
 
 # A message that makes us fail is tried so often in all, in the end alone in its transaction.
 MAX_DELIVERIES = 5
-# So many messages are decoded in one go; the hardest take some 50 ms each.
+# So many messages are decoded in one go; the hardest take some 5 ms each.
 DECODE_SLICE = 200
 SHOW_SECONDS = 1.0
 
@@ -44,6 +44,8 @@ class Stream(Generic[E]):
         decode_batch: Callable[[Sequence[Content]], list[E]],
         batches: Batches[E],
         hold_limit: float,
+        *,
+        decode_slice: int = DECODE_SLICE,
     ) -> None:
         self.name = batches.writer.stream
         self.source = source
@@ -53,6 +55,7 @@ class Stream(Generic[E]):
         self.report = Report(self.name)
         self._batches = batches
         self._hold_limit = hold_limit
+        self._decode_slice = decode_slice
         self._unacknowledged = metrics.UNACKNOWLEDGED.labels(self.name)
 
     async def run(
@@ -109,10 +112,11 @@ class Stream(Generic[E]):
         Everything else has its turn in between: a batch of what is hard to decode is no hang.
         """
         events: list[E | Refused] = []
-        for start in range(0, len(messages), DECODE_SLICE):
+        for start in range(0, len(messages), self._decode_slice):
+            messages_slice = messages[start : start + self._decode_slice]
             events += [
                 self._refusal(event) if isinstance(event, Exception) else event
-                for event in decode_each(self._decode_batch, messages[start : start + DECODE_SLICE])
+                for event in decode_each(self._decode_batch, messages_slice)
             ]
             await asyncio.sleep(0)
         return events

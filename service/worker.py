@@ -50,6 +50,8 @@ WELL_SECONDS = 30.0
 # So that not all workers come back to a broker in the same moment.
 JITTER_SECONDS = 1.0
 POLL_SECONDS = 0.2
+# So many submissions are decoded in one go; the most hostile take a tenth of a second each.
+PICKLES_SLICE = 10
 
 log = structlog.get_logger()
 
@@ -188,7 +190,9 @@ class Worker:
             ZoneInfo(capture.timezone), capture.max_body_bytes, keep_text=capture.text
         )
         hold_limit = self._settings.database.hold_limit
-        return Stream(topology.SUBMIT, capture, decode, batches, hold_limit)
+        return Stream(
+            topology.SUBMIT, capture, decode, batches, hold_limit, decode_slice=PICKLES_SLICE
+        )
 
     async def _watch(
         self, consuming: asyncio.Task[None], side_tasks: set[asyncio.Task[None]]

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from gsm0338 import Codec
 
-from service.events.pickles import Call, Object
 from service.events.records import Refused
+from service.events.stand_ins import Call, Object
 
 Params = Mapping[str, object]
 
@@ -29,6 +29,8 @@ _GSM: Final[Callable[[bytes, str], tuple[str, int]]] = Codec().decode
 # The values of smpp.pdu's enumeration DataCodingDefault, which counts its names from 1.
 _CODINGS: Final = dict(enumerate((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14), start=1))
 _UDHI_INDICATOR_SET: Final = 1
+# The GSM features of an esm_class are two bits (SMPP 3.4 section 5.2.12).
+_MOST_FEATURES: Final = 2
 # PostgreSQL stores no NUL, and the others separate values on their way there.
 _UNSTORABLE: Final = str.maketrans(dict.fromkeys("\0\x1e\x1f", "\N{REPLACEMENT CHARACTER}"))
 
@@ -98,7 +100,11 @@ def _has_header(esm_class: object) -> bool:
     features: Any = esm_class.arguments[2]
     if isinstance(features, Call):  # of set, until protocol 4
         features = features.arguments[0] if features.arguments else None
-    return isinstance(features, list) and any(
+    if not isinstance(features, list):
+        return False
+    if len(features) > _MOST_FEATURES:
+        raise Refused(f"its esm_class has more than {_MOST_FEATURES} features")
+    return any(
         isinstance(feature, Call) and feature.arguments == (_UDHI_INDICATOR_SET,)
         for feature in features
     )

@@ -11,61 +11,18 @@ objects, so that time and memory grow with the length of the pickle and nothing 
 from __future__ import annotations
 
 import pickletools
-import re
 import struct
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from service.events.records import Refused
+from service.events.stand_ins import Call, Global, Object, named
 
 # An integer has so many octets at most; larger ones cost more than they are long.
 _LONGEST_INTEGER: Final = 8
 _PROTOCOLS: Final = range(2, 6)
 
 _length = struct.Struct("<I").unpack_from
-
-# Any class of Jasmin and of the SMPP library that it uses may be named: versions differ in them,
-# and a name does nothing. Of Python itself, what the pickler writes for octets, sets, dates and the
-# filters of a user.
-_JASMIN: Final = re.compile(r"(jasmin|smpp)(\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PYTHON: Final = frozenset(
-    {
-        ("_codecs", "encode"),
-        *((module, name) for module in ("builtins", "__builtin__") for name in ("bytes", "set")),
-        *(("datetime", name) for name in ("datetime", "timedelta", "timezone")),
-        ("re", "_compile"),
-    }
-)
-
-
-class Global(NamedTuple):
-    """A class or function that a pickle names."""
-
-    module: str
-    name: str
-
-
-class Call:
-    """A call that a pickle asks for, and that is never made."""
-
-    __slots__ = ("arguments", "function")
-
-    def __init__(self, function: Global, arguments: tuple[object, ...]) -> None:
-        self.function = function
-        self.arguments = arguments
-
-
-class Object:
-    """An instance of a class that is not there: its attributes are in ``state``."""
-
-    __slots__ = ("arguments", "kind", "state")
-
-    def __init__(self, kind: Global, arguments: tuple[object, ...]) -> None:
-        self.kind = kind
-        self.arguments = arguments
-        self.state: dict[str, object] = {}
 
 
 def load(data: bytes) -> object:
@@ -266,7 +223,7 @@ def _memoize(machine: _Machine, at: int) -> int:
 def _global(machine: _Machine, at: int) -> int:
     module, at = machine.line(at)
     name, at = machine.line(at)
-    machine.stack.append(_named(module, name))
+    machine.stack.append(named(module, name))
     return at
 
 
@@ -274,16 +231,8 @@ def _stack_global(machine: _Machine, at: int) -> int:
     module, name = machine.pop(2)
     if type(module) is not str or type(name) is not str:
         raise ValueError
-    machine.stack.append(_named(module, name))
+    machine.stack.append(named(module, name))
     return at
-
-
-@lru_cache(maxsize=1024)  # there are a few dozen, unless somebody makes them up
-def _named(module: str, name: str) -> Global:
-    is_jasmin = _JASMIN.fullmatch(module) and _NAME.fullmatch(name)
-    if not is_jasmin and (module, name) not in _PYTHON:
-        raise Refused(f"its pickle names what Jasmin's do not: {f'{module}.{name}'[:80]!r}")
-    return Global(module, name)
 
 
 def _apply(kind: type[Call | Object]) -> _Instruction:

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from service.events import fields, pdus, pickles
 from service.events.message import ROUTING_KEY, Content
-from service.events.pickles import Object
 from service.events.records import Refused, Submission
+from service.events.stand_ins import Object
 
 _PREFIX: Final = "submit.sm."
 

@@ -123,15 +123,25 @@ def bombs() -> dict[str, bytes]:
         "a name that is none": b"\x80\x04\x8c\x0cjasmin.tools\x8c\x03a.b\x93.",
         "a module that is none": START + b"cjasmin..tools\nx\n.",
         "a module that only begins like Jasmin": START + b"cjasminx\nx\n.",
+        "a name of many octets again and again": names_again(b"jasmin." + b"a" * (SIZE // 2)),
+        "a dotted name of many octets": names_again(b"jasmin" + b".a" * (SIZE // 4)),
         "something else": START + b"cjasmin.routing.jasminApi\nUser\n)\x81.",
         "a SubmitSM of nothing": START + b"csmpp.pdu.operations\nSubmitSM\n)\x81.",
         "a message that goes in circles": circle(),
-        "one long text as every part": parts_alike(250),
+        "one long text as every part": parts_alike(250, text=b"\x1b" * 30_000),
+        "the same features in every part": parts_alike(250, features=b"N" * 50_000),
         "NEWOBJ_EX": b"\x80\x04csmpp.pdu.operations\nSubmitSM\n)}\x92.",
         "a call after a genuine beginning": genuine("submit")[0].body[:-1] + b"cos\nabort\n)R.",
         "protocol 1": genuine("submit")[0].body[2:],
         "protocol 6": b"\x80\x06" + genuine("submit")[0].body[2:],
     }
+
+
+def names_again(module: bytes) -> bytes:
+    """Return one long module name, and as many classes of it as fit."""
+    text = b"X" + struct.pack("<I", len(module)) + module + b"q\x00"
+    names = (f"n{number:04d}".encode() for number in range((SIZE - len(text)) // 10))
+    return b"\x80\x04" + text + b"".join(b"h\x00\x8c\x05" + name + b"\x93" for name in names) + b"."
 
 
 def circle() -> bytes:
@@ -143,12 +153,14 @@ def circle() -> bytes:
     )
 
 
-def parts_alike(count: int) -> bytes:
-    """Return a message of parts that all say the same 30,000 octets."""
+def parts_alike(count: int, text: bytes = b"x", features: bytes = b"") -> bytes:
+    """Return a message of parts that share a text, and the features of their esm_class."""
     params = (
         b"}(X\x10\x00\x00\x00destination_addrX\x01\x00\x00\x001"
-        b"X\x0d\x00\x00\x00short_messageX\x30\x75\x00\x00" + b"\x1b" * 30_000 + b"uq\x01"
+        b"X\x0d\x00\x00\x00short_messageX" + struct.pack("<I", len(text)) + text
     )
+    esm_class = b"csmpp.pdu.pdu_types\nEsmClass\n(NN](" + features + b"et\x81"
+    params += b"X\x09\x00\x00\x00esm_class" + esm_class + b"uq\x01"
     part = b"h\x00)\x81}(h\x02h\x01"
     first = b"csmpp.pdu.operations\nSubmitSM\nq\x00)\x81}(X\x06\x00\x00\x00paramsq\x02" + params
     link = b"X\x07\x00\x00\x00nextPdu"

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from service.events import pickles
 from service.events.decode import SubmitDecoder
 from service.events.message import Message
-from service.events.pickles import Call, Global, Object, load
+from service.events.pickles import load
 from service.events.records import Refused
+from service.events.stand_ins import Call, Global, Object
 from tests.support.mutations import genuine
 from tests.support.pickles import BILL, SIZE, bombs, executing, hostile, with_bill
 
