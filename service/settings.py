@@ -255,10 +255,7 @@ class Capture(Stream):
         False, description="write a CDR for each message that Jasmin gives to a connector"
     )
     text: bool = Field(False, description="keep what the messages say, too")
-    keep: Seconds = Field(
-        30 * DAY,
-        description="seconds that a message's text, and its charge at submission, are kept",
-    )
+    keep: Seconds = Field(30 * DAY, description="seconds that a message's text is kept")
     timezone: Zone = Field(
         "UTC", description="zone of Jasmin's host, whose times of submission carry none"
     )

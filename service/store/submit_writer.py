@@ -95,11 +95,17 @@ class SubmitWriter:
     async def _debit(
         self, connection: Connection, events: Sequence[Submission], accounts: Mapping[str, UUID]
     ) -> Moved:
-        """Record what Jasmin has charged at once, under its bill id, and take it."""
+        """Record what Jasmin has charged at once, under its bill id, and take it.
+
+        Raises:
+            ValueError: a bill id is that of another message, which Jasmin never makes.
+        """
         charges = {event.bid or "": event for event in events}
         rows = [_charge(bid, charges[bid], accounts) for bid in sorted(charges)]
         columns = [column(values) for values in zip(*rows, strict=True)]
         recorded = await connection.fetch(statement("record_bills"), *columns)
+        if len(recorded) < len(events):
+            raise ValueError("its bill id is that of another message, which is charged by it")
         return await self._money.settle(connection, debits=[(r[0], r[1]) for r in recorded])
 
 

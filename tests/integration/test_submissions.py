@@ -89,6 +89,37 @@ async def test_in_charge_mode_debit_jasmins_charges_are_taken_and_given_back(
     assert reconciled.returncode == 0, reconciled.stdout
 
 
+async def test_a_bill_of_two_messages_is_not_taken_for_both(start, gateway: Gateway) -> None:
+    await gateway.add_balance(OPENING)
+    service = await start(CAPTURE_ENABLED="true", BILL_CHARGE_MODE="debit").ready()
+    [one, *_] = taken()
+    await gateway.publish([one, one._replace(message_id="another")])
+    await eventually(lambda: gateway.waiting(SUBMIT.dead_queue), 1)
+    [why] = reasons(await gateway.take(SUBMIT.dead_queue))
+    assert "its bill id is that of another message" in why
+    assert await gateway.count("sms_cdr") == await gateway.count("balance_ledger") == 1
+    assert await balance(gateway) == OPENING - HALF
+    assert await service.stop() == 0
+
+
+async def test_what_messages_said_is_forgotten_in_time_and_what_they_cost_is_not(
+    start, gateway: Gateway
+) -> None:
+    kept = "SELECT message_id, charged FROM billing_submission ORDER BY message_id"
+    service = await start(CAPTURE_ENABLED="true", CAPTURE_TEXT="true").ready()
+    await gateway.publish(taken())
+    await eventually(lambda: gateway.count("billing_submission", "text > ''"), len(submissions()))
+    assert await service.stop() == 0
+    charges = await gateway.database.fetch(kept)
+    await gateway.database.execute(
+        "UPDATE billing_submission SET captured_at = captured_at - interval '31 d'"
+    )
+    service = await start(CAPTURE_ENABLED="true", CAPTURE_TEXT="true").ready()
+    await eventually(lambda: gateway.count("billing_submission", "text IS NOT NULL"), 0)
+    assert await gateway.database.fetch(kept) == charges
+    assert await service.stop() == 0
+
+
 async def test_what_a_gateway_has_written_stays_alone(start, gateway: Gateway) -> None:
     ids = sorted(submissions())
     await gateway.add_cdrs(ids[:5], price=Decimal(7))

@@ -46,7 +46,7 @@ WITH needed AS (
         ('billing_parked', 'SELECT INSERT UPDATE DELETE'),
         ('billing_receipt_log', 'SELECT INSERT DELETE'),
         ('billing_refund', 'SELECT INSERT UPDATE DELETE'),
-        ('billing_submission', 'SELECT INSERT DELETE')
+        ('billing_submission', 'SELECT INSERT UPDATE')
     ) AS own (tablename, privileges)
     CROSS JOIN LATERAL unnest(string_to_array(privileges, ' ')) AS privilege
 )

@@ -6,4 +6,4 @@ CREATE TABLE billing_submission (
     text        text,
     captured_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX billing_submission_captured_at_idx ON billing_submission USING brin (captured_at);
+CREATE INDEX billing_submission_text_idx ON billing_submission (captured_at) WHERE text IS NOT NULL;
