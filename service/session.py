@@ -120,13 +120,17 @@ class Session:
         consumers = list(self._consumers.values())
         watch_all = watch(self._connection, self._sources, consumers, self._retired)
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(watch_all, name="watchdog")
+            watching = [
+                tasks.create_task(watch_all, name="watchdog"),
+                tasks.create_task(self.dead_letters.watch(), name="dead-letters-watchdog"),
+            ]
             settling = [
                 tasks.create_task(stream.run(deliveries, self.dead_letters, stop), name=stream.name)
                 for stream, deliveries in self._consumers.items()
             ]
             await asyncio.wait(settling)
-            watching.cancel()
+            for task in watching:
+                task.cancel()
 
 
 def _tell_version(rabbitmq: str) -> None:

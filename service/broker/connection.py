@@ -20,7 +20,7 @@ from aiormq.exceptions import (
 
 from service import tls
 from service.addresses import Address, Turns
-from service.broker.errors import OUTAGES, SessionLost, opening_channel
+from service.broker.errors import OUTAGES, HeldTooLong, SessionLost, opening_channel
 from service.broker.transport import PeelingConnection
 from service.exits import CannotStart
 
@@ -67,6 +67,8 @@ async def connect(
     async with connection:
         try:
             yield connection
+        except HeldTooLong:  # for which the broker can do nothing
+            raise
         except OUTAGES:
             addresses.failed(connection.address)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -12,6 +13,7 @@ from aiormq.exceptions import PublishError
 
 from service import retry
 from service.broker import topology
+from service.broker.errors import OUTAGES, SessionLost
 from service.broker.marks import mark
 from service.broker.publisher import Publisher
 from service.events.message import Message
@@ -62,6 +64,7 @@ class DeadLetters:
         self._connection = connection
         self._sources = sources
         self._publishers = publishers
+        self._lost = asyncio.Event()
 
     @classmethod
     async def open(
@@ -75,6 +78,17 @@ class DeadLetters:
         """
         publishers = {source: await Publisher.open(connection) for source in sources}
         return cls(connection, sources, publishers)
+
+    async def watch(self) -> None:
+        """Wait until nothing can be published any more.
+
+        Only who publishes notices, and the sweeper alone would try for ever.
+
+        Raises:
+            SessionLost: that is so.
+        """
+        await self._lost.wait()
+        raise SessionLost("the connection for dead letters is lost")
 
     @property
     def is_waiting(self) -> bool:
@@ -116,7 +130,11 @@ class DeadLetters:
         """Publish once; return for each letter whether the broker has it, and why not."""
         marked = [mark(stream, source, letter.message, letter.reason) for letter in letters]
         publisher = self._publishers[source]
-        answers = await publisher.offer(source.dead_queue, marked)
+        try:
+            answers = await publisher.offer(source.dead_queue, marked)
+        except OUTAGES:
+            self._lost.set()
+            raise
         taken = [answer is None for answer in answers]
         causes = [letter.cause for letter, is_in in zip(letters, taken, strict=True) if is_in]
         for cause, count in Counter(causes).items():

@@ -69,8 +69,8 @@ class Queues:
     async def unacknowledged(self) -> int:
         return self._sum("messages_unacknowledged")
 
-    async def close_connections(self, name: str) -> None:
-        """Close the two connections of a worker as an administrator would."""
+    async def close_connections(self, name: str, expected: int) -> None:
+        """Close those whose names begin like that, as an administrator would."""
 
         async def known() -> list[str]:
             found = self._stack.rabbitmq.api("GET", f"/vhosts/{self._vhost}/connections")
@@ -83,7 +83,7 @@ class Queues:
         async def count() -> int:
             return len(await known())
 
-        await eventually(count, 2)
+        await eventually(count, expected)
         for connection in await known():
             self._stack.rabbitmq.api("DELETE", f"/connections/{connection}")
 
@@ -239,7 +239,7 @@ async def test_what_a_lost_channel_delivered_is_not_acknowledged_on_the_next_one
     await publish(gateway, 50)
     await eventually(queues.unacknowledged, 100)
 
-    await queues.close_connections("billing-service worker-1")
+    await queues.close_connections("billing-service worker-1", 2)
     restore(database_link)
     await eventually(lambda: settled(gateway), 50)
 
@@ -253,6 +253,19 @@ async def test_what_a_lost_channel_delivered_is_not_acknowledged_on_the_next_one
         assert await gateway.waiting(f"{queue}.dead") == 0
     assert await service.stop() == 0
     assert await gateway.waiting("billing_service.dlr") == 0
+
+
+async def test_expired_events_find_their_way_when_only_that_of_dead_letters_was_lost(
+    start, gateway: Gateway, queues: Queues
+) -> None:
+    """No stream has a dead letter to publish, so that only the sweeper notices."""
+    service = await start(WORKERS="1").ready()
+    await gateway.publish([dlr("nobody", "DELIVRD")])
+    await eventually(lambda: gateway.count("billing_parked"), 1)
+    await queues.close_connections("billing-service worker-1 dead letters", 1)
+    await gateway.database.execute("UPDATE billing_parked SET parked_at = now() - interval '2 d'")
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    assert await service.stop() == 0
 
 
 async def test_bad_rows_are_dead_lettered_alone(start, gateway: Gateway) -> None:
