@@ -19,7 +19,7 @@ from service.broker.dead_letters import Cause, DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
 from service.broker.publisher import CONFIRM_SECONDS
 from service.events.operator_ids import following_ids
-from service.events.records import DlrEvent, Event, Receipt, Refused
+from service.events.records import Event, Receipt, Refused
 from service.ops import metrics
 from service.store import parking
 from service.store.batches import count_money, isolating
@@ -97,7 +97,7 @@ class Sweeper:
     async def _sweep(self) -> None:
         self._is_busy = False
         self._round += 1
-        await self._alone(self._link_parts)
+        await self._alone(self._look_for_parts)
         for stream in self._streams:
             await self._alone(partial(self._apply_ready, stream=stream))
             # Not before all that waited out a long stop has been looked at.
@@ -123,7 +123,31 @@ class Sweeper:
             count_money(moved)
 
     async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> Counter[str]:
-        """Apply events whose CDR, link and account have appeared, as if they came now."""
+        """Apply events whose CDR, link and account have appeared."""
+        grace = self._settings.parking.guess_grace
+        eighth = self._round % EIGHTHS
+        found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
+        moved, kept = await self._apply(connection, stream, found)
+        if kept:
+            await parking.keep(connection, kept)
+        return moved
+
+    async def _expire(self, connection: Connection, stream: Stream[Any]) -> Counter[str]:
+        """Dead-letter what has waited too long, unless it can be applied by now."""
+        ttl = self._settings.parking.ttl
+        expired = await parking.claim_expired(connection, stream.name, ttl, LIMIT)
+        if stream.name == "dlr":
+            await self._link_parts(connection, stream, expired)
+        moved, kept = await self._apply(connection, stream, expired)
+        reason = f"nothing it belongs to appeared within {ttl:g} s"
+        dead = [(each, DeadLetter(each.message, reason, Cause.EXPIRED)) for each in kept]
+        await self._bury(connection, stream, dead)
+        return moved
+
+    async def _apply(
+        self, connection: Connection, stream: Stream[Any], waiting: Sequence[Parked]
+    ) -> tuple[Counter[str], list[Parked]]:
+        """Apply events as if they came now; return what money moved, and what has to stay."""
         moved: Counter[str] = Counter()
 
         async def apply(part: Sequence[Event]) -> list[Outcome]:
@@ -132,12 +156,9 @@ class Sweeper:
             moved.update(effects.moved)
             return effects.outcomes
 
-        grace = self._settings.parking.guess_grace
-        eighth = self._round % EIGHTHS
-        found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
         ready, events, dead = [], [], []
-        decoded = await stream.decode([parked.message for parked in found])
-        for parked, event in zip(found, decoded, strict=True):
+        decoded = await stream.decode([parked.message for parked in waiting])
+        for parked, event in zip(waiting, decoded, strict=True):
             if isinstance(event, Refused):  # limits were tightened since
                 dead.append((parked, DeadLetter(parked.message, str(event))))
             else:
@@ -156,22 +177,12 @@ class Sweeper:
             else:
                 (kept if result is Outcome.PARKED else done).append(parked)
         await self._bury(connection, stream, dead)
-        if kept:
-            await parking.keep(connection, kept)
         if done:
             await parking.unpark(connection, done)
             counts = stream.report.events(events, results)
             log.info("parked events applied", stream=stream.name, **counts)
-            self._is_busy |= len(found) == LIMIT
-        return moved
-
-    async def _expire(self, connection: Connection, stream: Stream[Any]) -> None:
-        """Dead-letter what has waited too long."""
-        ttl = self._settings.parking.ttl
-        expired = await parking.claim_expired(connection, stream.name, ttl, LIMIT)
-        reason = f"nothing it belongs to appeared within {ttl:g} s"
-        dead = [(each, DeadLetter(each.message, reason, Cause.EXPIRED)) for each in expired]
-        await self._bury(connection, stream, dead)
+            self._is_busy |= len(waiting) == LIMIT
+        return moved, kept
 
     async def _refund(self, connection: Connection) -> Counter[str] | None:
         """Book the refunds whose time, or whose account's balance, has come."""
@@ -231,13 +242,19 @@ class Sweeper:
                 [letter for letter, is_in in zip(letters, taken, strict=True) if is_in]
             )
 
-    async def _link_parts(self, connection: Connection) -> None:
-        """Link receipts for parts of long messages, of whose ids Jasmin names only the last."""
+    async def _look_for_parts(self, connection: Connection) -> None:
+        """Look for the long messages that receipts may be parts of."""
         (dlr,) = (stream for stream in self._streams if stream.name == "dlr")
         grace = self._settings.parking.part_grace
         old = await parking.claim_part_candidates(connection, grace, LIMIT)
-        # What is refused since limits were tightened expires in time.
-        events = await dlr.decode([parked.message for parked in old])
+        await self._link_parts(connection, dlr, old)
+
+    async def _link_parts(
+        self, connection: Connection, stream: Stream[Any], waiting: Sequence[Parked]
+    ) -> None:
+        """Link receipts for parts of long messages, of whose ids Jasmin names only the last."""
+        # What is refused since limits were tightened is dead-lettered in time.
+        events = await stream.decode([parked.message for parked in waiting])
         guesses = [guess for event in events for guess in _guesses(event)]
         if guesses:
             await connection.execute(statement("link_parts"), *zip(*guesses, strict=True))
@@ -267,7 +284,7 @@ class Sweeper:
             self._purge_at = time.monotonic() + PURGE_SECONDS
 
 
-def _guesses(event: DlrEvent | Refused) -> list[tuple[str, str, int, str | None]]:
+def _guesses(event: Event | Refused) -> list[tuple[str, str, int, str | None]]:
     """Return the ids that the last part of a receipt's message may have."""
     if not isinstance(event, Receipt) or event.smpp_msgid is None:
         return []

@@ -90,28 +90,30 @@ def dlrs(bodies: Sequence[bytes], zone: ZoneInfo) -> list[DlrEvent]:
     kinds = [each.pdu_type for each in parsed]
     for kind in set(kinds) - _KINDS:
         raise Refused(f"unknown pdu_type: {str(kind)[:40]!r}")
+    details = _details([each.dlr_details for each in parsed])
+    fields.check_storable("dlr_details.err", [code for _, code, _ in details if code])
     events = zip(
         kinds,
         fields.identifiers("message_id", [each.message_id for each in parsed]),
         map(status_of, fields.identifiers("status", [each.status for each in parsed])),
-        [fields.operator_id(str(each.smpp_msgid or "")) or None for each in parsed],
-        _details([each.dlr_details for each in parsed]),
+        fields.operator_ids([str(each.smpp_msgid or "") for each in parsed]),
+        details,
         strict=True,
     )
     return [
-        SubmitResult(message_id, status, smpp_msgid)
+        SubmitResult(message_id, status, smpp_msgid or None)
         if kind == SUBMIT_SM_RESP or (kind is None and status.text.startswith("ESME_"))
         else Receipt(
             message_id,
             (),
-            smpp_msgid,
+            smpp_msgid or None,
             None,
             status,
             fields.done_date(done_date, zone),
             error_code,
-            details,
+            as_json,
         )
-        for kind, message_id, status, smpp_msgid, (done_date, error_code, details) in events
+        for kind, message_id, status, smpp_msgid, (done_date, error_code, as_json) in events
     ]
 
 
@@ -158,12 +160,14 @@ def bills(bodies: Sequence[bytes]) -> list[BillEvent]:
     for status in statuses:
         if not status.text.startswith("ESME_"):
             raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
+    connector_ids = [each.connector_id for each in parsed]
+    fields.check_storable("connector_id", filter(None, connector_ids))
     events = zip(
         fields.identifiers("bid", [each.bid for each in parsed]),
         fields.identifiers("user.uid", [each.user.uid for each in parsed]),
         [fields.amount(_number_text(each.amounts.submit_sm_resp)) for each in parsed],
         fields.identifiers("message_id", [each.message_id for each in parsed]),
-        [each.connector_id for each in parsed],
+        connector_ids,
         statuses,
         strict=True,
     )

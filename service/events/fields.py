@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -16,6 +16,8 @@ from service.events.records import Refused
 AMOUNT_LIMIT: Final = Decimal("999999999999.9999995")  # rounds to more than numeric(18,6) holds
 AMOUNT_DECIMALS: Final = 30
 LONGEST_ID: Final = 255
+# PostgreSQL stores no NUL, and the others separate values on their way there.
+UNSTORABLE: Final = {"\0": "a NUL character", "\x1e": "U+001E", "\x1f": "U+001F"}
 # What PostgreSQL's numeric holds before and after the point.
 NUMBER_DIGITS: Final = 131_072
 NUMBER_DECIMALS: Final = 16_383
@@ -58,8 +60,9 @@ def identifier(name: str, text: str) -> str:
     """Return an id, which becomes the key of a row.
 
     Raises:
-        Refused: it is blank, or longer than an index takes.
+        Refused: it is blank, longer than an index takes, or cannot be stored.
     """
+    check_storable(name, [text])
     if not text or text.isspace():
         raise Refused(f"{name} is empty")
     if len(text) > LONGEST_ID:
@@ -71,22 +74,39 @@ def identifiers(name: str, texts: Sequence[str]) -> Sequence[str]:
     """Return ids of a batch, once they have been looked at.
 
     Raises:
-        Refused: one of them is blank, or longer than an index takes.
+        Refused: one of them is blank, longer than an index takes, or cannot be stored.
     """
+    check_storable(name, texts)
     if not all(texts) or any(map(str.isspace, texts)) or max(map(len, texts)) > LONGEST_ID:
         for text in texts:
             identifier(name, text)
     return texts
 
 
-def operator_id(text: str) -> str:
-    """Normalise an operator's message id as Jasmin does: upper case, no leading zeros.
+def operator_ids(texts: Iterable[str]) -> list[str]:
+    """Normalise operators' message ids as Jasmin does: upper case, no leading zeros.
 
     Raises:
-        Refused: it is longer than an index takes.
+        Refused: one of them is longer than an index takes, or cannot be stored.
     """
-    given = text.strip().upper().lstrip("0")
-    return identifier("the operator's message id", given) if given else ""
+    name = "the operator's message id"
+    given = [text.strip().upper().lstrip("0") for text in texts]
+    check_storable(name, given)
+    if max(map(len, given), default=0) > LONGEST_ID:
+        raise Refused(f"{name} is longer than {LONGEST_ID} characters")
+    return given
+
+
+def check_storable(name: str, texts: Iterable[str]) -> None:
+    """Look at texts that are to become values of a column.
+
+    Raises:
+        Refused: one of them cannot be stored.
+    """
+    together = "".join(texts)
+    for character, called in UNSTORABLE.items():
+        if character in together:
+            raise Refused(f"{name} contains {called}")
 
 
 def check_numbers(document: bytes) -> None:

@@ -6,7 +6,7 @@ The header names and the meaning of the message-id property are those of Jasmin 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -41,6 +41,8 @@ _HEADERS: Final = (
     *("dlr_id", "dlr_sub", "dlr_dlvrd", "dlr_sdate"),
     *("dlr_ddate", "dlr_stat", "dlr_err", "dlr_text"),
 )
+# Headers that become a column as they are; a detail may have in it whatever JSON can escape.
+_STORED: Final = frozenset({"cid", "dlr_err"})
 _TEXTS: Final = frozenset({str, UnsetType})
 
 _to_json = msgspec.json.Encoder().encode
@@ -69,7 +71,7 @@ def bills(messages: Sequence[Content]) -> list[BillEvent]:
     """
     headers = [message.headers for message in messages]
     events = zip(
-        fields.identifiers("the bill id", [_body(message.body) for message in messages]),
+        fields.identifiers("body", [_body(message.body) for message in messages]),
         fields.identifiers("header user-id", [text or "" for text in _column(headers, "user-id")]),
         [fields.amount(text or "") for text in _column(headers, "amount")],
         strict=True,
@@ -83,18 +85,21 @@ def _answers(messages: Sequence[Content]) -> list[DlrEvent]:
     events = zip(
         _message_ids(messages),
         [_status(message.body) for message in messages],
-        [fields.operator_id(text or "") or None for text in smpp_msgids],
+        fields.operator_ids([text or "" for text in smpp_msgids]),
         strict=True,
     )
-    return [SubmitResult(*event) for event in events]
+    return [
+        SubmitResult(message_id, status, smpp_msgid or None)
+        for message_id, status, smpp_msgid in events
+    ]
 
 
 def _receipts(messages: Sequence[Content], zone: ZoneInfo) -> list[DlrEvent]:
     headers = [message.headers for message in messages]
     details = list(map(_Details, *(_column(headers, name) for name in _HEADERS)))
     events = zip(
-        [fields.operator_id(message_id) for message_id in _message_ids(messages)],
-        [fields.operator_id(each.id or "") for each in details],
+        fields.operator_ids(_message_ids(messages)),
+        fields.operator_ids([each.id or "" for each in details]),
         _column(headers, "cid"),
         [_status(message.body) for message in messages],
         details,
@@ -129,7 +134,7 @@ def _message_ids(messages: Sequence[Content]) -> list[str]:
     ids = [message.message_id or "" for message in messages]
     if not all(map(str.strip, ids)):
         raise Refused("property message-id is missing")
-    _check_storable("property message-id", ids)
+    fields.check_storable("property message-id", ids)
     return ids
 
 
@@ -138,7 +143,11 @@ def _column(headers: Sequence[dict[str, Any]], name: str) -> list[_Text]:
     values = [each.get(name, UNSET) for each in headers]
     if not _TEXTS.issuperset(map(type, values)):
         values = [_as_text(name, value) for value in values]
-    _check_storable(f"header {name}", (value for value in values if value is not UNSET))
+    texts = [value for value in values if value is not UNSET]
+    if name in _STORED:
+        fields.check_storable(f"header {name}", texts)
+    elif "\0" in "".join(texts):
+        raise Refused(f"header {name} contains a NUL character")
     return values
 
 
@@ -171,10 +180,4 @@ def _body(body: bytes) -> str:
         raise Refused("body is not UTF-8 text") from None
     if not text:
         raise Refused("body is empty")
-    _check_storable("body", [text])
     return text
-
-
-def _check_storable(name: str, texts: Iterable[str]) -> None:
-    if "\0" in "".join(texts):
-        raise Refused(f"{name} contains a NUL character")

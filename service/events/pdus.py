@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gsm0338 import Codec
 
+from service.events import fields
 from service.events.records import Refused
 from service.events.stand_ins import Call, Object
 
@@ -31,8 +32,7 @@ _CODINGS: Final = dict(enumerate((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14), sta
 _UDHI_INDICATOR_SET: Final = 1
 # The GSM features of an esm_class are two bits (SMPP 3.4 section 5.2.12).
 _MOST_FEATURES: Final = 2
-# PostgreSQL stores no NUL, and the others separate values on their way there.
-_UNSTORABLE: Final = str.maketrans(dict.fromkeys("\0\x1e\x1f", "\N{REPLACEMENT CHARACTER}"))
+_REPLACED: Final = str.maketrans(dict.fromkeys(fields.UNSTORABLE, "\N{REPLACEMENT CHARACTER}"))
 
 
 def parts(body: object) -> list[Params]:
@@ -59,11 +59,10 @@ def address(params: Params, name: str) -> str:
     """Return source_addr or destination_addr; empty where there is none.
 
     Raises:
-        Refused: it is no text.
+        Refused: it is no text, or cannot be stored.
     """
     text = _octets(params, name).decode(errors="backslashreplace").strip()
-    if text != text.translate(_UNSTORABLE):
-        raise Refused(f"its {name} contains a control character")
+    fields.check_storable(f"its {name}", [text])
     return text
 
 
@@ -83,7 +82,7 @@ def text(chain: list[Params]) -> str:
         decoded, _ = _GSM(octets, "replace")
     else:
         decoded = octets.decode("ascii", "backslashreplace")
-    return decoded.translate(_UNSTORABLE)
+    return decoded.translate(_REPLACED)
 
 
 def _user_data(params: Params) -> bytes:

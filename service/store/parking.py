@@ -88,7 +88,7 @@ async def claim_expired(
 
 
 async def claim_part_candidates(connection: Connection, grace: float, limit: int) -> list[Parked]:
-    """Take, once each, receipts that have matched nothing for ``grace`` seconds."""
+    """Take receipts that have matched nothing for ``grace`` seconds; again ever more rarely."""
     rows = await connection.fetch(statement("claim_part_candidates"), grace, limit)
     return [Parked(digest, from_json(text)) for digest, text in rows]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 # The last of the migrations, which are too heavy to be loaded by every worker.
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 
 # A batch of each stream and the sweep.
 CONNECTIONS = 3

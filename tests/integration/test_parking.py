@@ -15,6 +15,9 @@ from tests.support.gateway import (
 )
 from tests.support.service import eventually
 
+# A receipt that may be that of a part has been looked at, and will be again.
+LOOKED_AT = "look_from > parked_at"
+
 
 def receipt(operator_id: str, status: str = "DELIVRD", **headers: object) -> Publication:
     """Return a native receipt, which names the operator's id only."""
@@ -212,10 +215,58 @@ async def test_receipt_further_away_than_the_parts_is_of_another_message(
     message_id = str(uuid4())
     await gateway.add_cdrs([message_id], parts=2)
     await gateway.publish([answer(message_id, "200"), receipt("1FE"), receipt("1FF")])
-    await eventually(lambda: gateway.count("billing_parked", "part_checked"), 1)
+    await eventually(lambda: gateway.count("billing_parked", LOOKED_AT), 1)
     await eventually(lambda: service.metric("billing_events_total", outcome="part"), 1)
     parked = await gateway.database.fetchval("SELECT operator_ids[1] FROM billing_parked")
     assert parked == "1FE"
+    assert await service.stop() == 0
+
+
+async def test_receipt_of_a_part_is_found_whenever_its_cdr_comes(start, gateway: Gateway) -> None:
+    service = await start(PARKING_PART_GRACE="0.5").ready()
+    message_id = str(uuid4())
+    await gateway.publish([receipt("1FF"), answer(message_id, "200")])
+    await eventually(lambda: gateway.count("billing_parked", LOOKED_AT), 1)
+    await gateway.add_cdrs([message_id], parts=2)
+    await eventually(lambda: gateway.count("billing_parked"), 0)
+    assert await service.metric("billing_events_total", outcome="part") == 1
+    assert await gateway.statuses() == {message_id: "submitted"}
+    assert await service.stop() == 0
+
+
+async def test_receipt_that_has_waited_long_is_left_alone_for_as_long(
+    start, gateway: Gateway
+) -> None:
+    service = await start().ready()
+    await gateway.publish([receipt("1FF")])
+    await eventually(lambda: gateway.count("billing_parked"), 1)
+    hour = "now() - interval '1 hour'"
+    await gateway.database.execute(
+        f"UPDATE billing_parked SET parked_at = {hour}, look_from = {hour}"
+    )
+    much_later = "look_from > now() + interval '59 minutes'"
+    await eventually(lambda: gateway.count("billing_parked", much_later), 1)
+    assert await service.stop() == 0
+
+
+async def test_what_is_there_in_time_is_found_before_it_expires(start, gateway: Gateway) -> None:
+    """However long ago it was looked for, as happens to old ones."""
+    service = await start(PARKING_PART_GRACE="3600").ready()
+    late = [str(uuid4()) for _ in range(20)]
+    early = [receipt("1FF"), answer("long", "200"), *(dlr(each, "DELIVRD") for each in late)]
+    await gateway.publish([*early, dlr("never", "DELIVRD")])
+    await eventually(lambda: gateway.count("billing_parked"), len(early) + 1)
+    old = "UPDATE billing_parked SET parked_at = now() - interval '2 days' WHERE {}"
+    await gateway.database.execute(old.format("message_id = 'never'"))
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)  # it expires by now
+    async with gateway.database.transaction():
+        await gateway.database.execute(old.format("true"))
+        await gateway.add_cdrs(late)
+        await gateway.add_cdrs(["long"], parts=2)
+    await eventually(lambda: gateway.count("billing_parked"), 0)
+    assert await gateway.statuses() == dict.fromkeys(late, "delivered") | {"long": "submitted"}
+    assert await service.metric("billing_events_total", outcome="part") == 1
+    assert await gateway.waiting("billing_service.dlr.dead") == 1
     assert await service.stop() == 0
 
 

@@ -21,7 +21,7 @@ HEADER_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 255, -(2**31), 2**32 - 1, -(2**63), 2**63 - 1),
     *(0.0, -1.5, 1e300, float("nan"), float("inf"), Decimal("1.5"), Decimal("-0")),
     *("", " ", "0", "text", "a\0b", "é", "\U0010ffff", "ß" * 200, "x" * 255, "x" * 70_000),
-    *(b"", bytearray(b"text"), bytearray(b"\xff\x00"), bytearray(b"\xff" * 300)),
+    *(b"", bytearray(b"text"), bytearray(b"\xff\x00"), bytearray(b"\xff" * 300), "a\x1eb"),
     *(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     *([], [1, [2, ["x"]]], {}, {"a": {"b": [None, bytearray(b"\xff")]}}, {"$base64": "x"}),
 )
@@ -32,6 +32,7 @@ JSON_VALUES = (
     *(b'""', b'" "', b'"\\u0000"', b'"\\ud800"', b'"\\udc00x"', b'"\\ud83d\\ude00"', b'"\\uFFFF"'),
     *(b'"\xff"', b'"\xed\xa0\x80"', b'"\x00"', b'"' + b"x" * 3000 + b'"', b"[]", b"{}", b"[[],{}]"),
     *(b'{"a":' * 50 + b"1" + b"}" * 50, b"[" * 900 + b"]" * 900, b"[" * 5000 + b"]" * 5000),
+    *(b'"\\u001e"', b'"a\\u001fb"'),
     *(b'"0001-01-01 00:00:00"', b'"9999-12-31 23:59:59"', b'"000101000000"', b'"ESME_ROK"'),
     *('"ΐ"'.encode() * 1, ('"' + "ΐ" * 250 + '"').encode(), b'"UNDELIV"', b"12345", b'"0"'),
 )
@@ -42,6 +43,7 @@ TEXTS = (
     "ESME_ROK",
     "ESME_",
     "\0",
+    "a\x1fb",
     "é" * 127,
     "x" * 255,
     "ΐ" * 120,

@@ -258,7 +258,21 @@ def test_a_nul_in_a_name_or_deep_inside_is_refused(decode, example):
             decode({**example, "more": more})
 
 
-@pytest.mark.parametrize("text", ["\\\\u0000", "é", "😀", "\x7f", "\u2028"])
+@pytest.mark.parametrize("character", ["\x1e", "\x1f"])
+@pytest.mark.parametrize(
+    ("decode", "example", "path"),
+    [
+        *[(dlr, DLR, path) for path in ("message_id", "status", "smpp_msgid", "dlr_details.err")],
+        *[(bill, BILL, path) for path in ("bid", "user.uid", "message_id", "status")],
+        (bill, BILL, "connector_id"),
+    ],
+)
+def test_what_separates_values_is_refused_in_one(decode, example, path, character):
+    with pytest.raises(Refused, match=rf" contains U\+{ord(character):04X}$"):
+        decode(changed(example, path, f"ESME_{character}b"))
+
+
+@pytest.mark.parametrize("text", ["a\x1eb\x1f", "\\\\u0000", "é", "😀", "\x7f", "\u2028"])
 def test_other_escapes_are_no_reason_to_refuse(text):
     escaped = json.dumps(changed(DLR, "dlr_details.text", text), ensure_ascii=True).encode()
     assert json.loads(dlr(escaped).details)["text"] == text

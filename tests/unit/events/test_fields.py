@@ -89,7 +89,12 @@ def test_a_refused_amount_is_quoted_in_part_only():
     [("6b04081f000e", "6B04081F000E"), ("0000abc", "ABC"), (" 0012 ", "12"), ("", ""), ("000", "")],
 )
 def test_an_operator_id_is_upper_case_without_leading_zeros(given, normal):
-    assert fields.operator_id(given) == normal
+    assert fields.operator_ids([given, "AB"]) == [normal, "AB"]
+
+
+def test_an_operator_id_that_cannot_be_is_found_among_the_others():
+    with pytest.raises(Refused, match="the operator's message id is longer than 255"):
+        fields.operator_ids(["AB", "x" * 256])
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,17 @@ def test_numbers_and_octets_are_read_as_text():
             for name in ("id", "stat", "sub", "dlvrd", "sdate", "ddate", "err", "text")
         ],
         (receipt(dlr_text=b"a\0"), "header dlr_text contains a NUL"),
+        (receipt(message_id="a\x1eb"), r"property message-id contains U\+001E"),
+        (receipt(body=b"DELI\x1fRD"), r"body contains U\+001F"),
+        (receipt(cid="smsc\x1f"), r"header cid contains U\+001F"),
+        (receipt(dlr_err="\x1e"), r"header dlr_err contains U\+001E"),
+        (receipt(dlr_id="a\x1fb"), r"the operator's message id contains U\+001F"),
         (submit_result(message_id=None), "property message-id is missing"),
         (submit_result(body=b"  "), "body is empty"),
         (submit_result(smpp_msgid="1\0"), "header smpp_msgid contains a NUL"),
+        (submit_result(smpp_msgid="1\x1f2"), r"the operator's message id contains U\+001F"),
+        (submit_result(message_id="a\x1fb"), r"property message-id contains U\+001F"),
+        (submit_result(body=b"ESME_R\x1fK"), r"body contains U\+001F"),
         (submit_result(smpp_msgid=[1]), "header smpp_msgid is no text but list"),
     ],
 )
@@ -176,6 +184,11 @@ def test_a_dlr_that_can_never_be_applied_is_refused(message, reason):
     with pytest.raises(Refused, match=reason) as refusal:
         dlr(message)
     assert len(str(refusal.value)) < 200
+
+
+def test_details_may_have_control_characters():
+    event = dlr(receipt(dlr_text="a\x1eb\x1f"))
+    assert json.loads(event.details)["text"] == "a\x1eb\x1f"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +211,8 @@ def test_a_dlr_that_can_never_be_applied_is_refused(message, reason):
         (bill(body=b" "), "body is empty"),
         (bill(body=b"\xff"), "body is not UTF-8"),
         (bill(body=b"bill\0"), "body contains a NUL"),
+        (bill(body=b"bill\x1e1"), r"body contains U\+001E"),
+        (bill(user_id="a\x1fb"), r"header user-id contains U\+001F"),
     ],
 )
 def test_a_bill_that_can_never_be_applied_is_refused(message, reason):

@@ -202,9 +202,9 @@ def test_a_header_that_is_no_bill_is_refused(bill: Any) -> None:
         ({"destination_addr": None}, "its destination_addr is empty"),
         ({"destination_addr": b" "}, "its destination_addr is empty"),
         ({"destination_addr": b"x" * 256}, "its destination_addr is longer than 255 characters"),
-        ({"destination_addr": b"346\x00"}, "its destination_addr contains a control character"),
+        ({"destination_addr": b"346\x00"}, "its destination_addr contains a NUL character"),
         ({"destination_addr": 34600111222}, "its destination_addr is no text"),
-        ({"source_addr": b"a\x1fb"}, "its source_addr contains a control character"),
+        ({"source_addr": b"a\x1fb"}, "its source_addr contains U+001F"),
         ({"source_addr": ["Acme"]}, "its source_addr is no text"),
     ],
 )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.store.columns import NotStorable, column
+from service.events.fields import UNSTORABLE
+from service.store.columns import NULL, SEPARATOR, NotStorable, column
 
 
 def test_values_are_joined_in_order():
@@ -23,3 +24,7 @@ def test_one_value_alone():
 def test_a_value_that_would_be_taken_apart_is_not_storable(bad, others):
     with pytest.raises(NotStorable, match=r"U\+001F"):
         column([*others, bad])
+
+
+def test_decoders_refuse_what_separates_values():
+    assert {SEPARATOR, NULL} < UNSTORABLE.keys()
