@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from bench import PROJECT
-from tests.support.service import clean_environment, command, eventually
+from tests.support.service import TIMEOUT, clean_environment, command, eventually
 
 HEALTHY = PROJECT / "config/docker/healthy.py"
 # Namespaces of its own, for which a user who is not root needs one of users, too.
@@ -52,6 +52,12 @@ class Container:
         return self._log.read_text()
 
     @property
+    def port(self) -> int | None:
+        """Where it listens, once it does."""
+        said = re.search(r'"http": ?"http://127\.0\.0\.1:(\d+)"', self.log_text)
+        return int(said[1]) if said else None
+
+    @property
     def workers(self) -> list[int]:
         """The children of process 1, the youngest last, by their numbers outside."""
         return _children(self._init)
@@ -64,7 +70,7 @@ class Container:
     def stop(self) -> int:
         """Send SIGTERM to process 1 as Docker does; return the exit code."""
         os.kill(self._init, signal.SIGTERM)
-        return self._process.wait(timeout=60)
+        return self._process.wait(timeout=TIMEOUT)
 
     def kill(self) -> None:
         """Kill all of it."""
@@ -77,21 +83,16 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture
-def container(environment: dict[str, str], port: int, tmp_path: Path) -> Iterator[Container]:
-    container = Container(environment | {"BILLING_HTTP_PORT": str(port)}, tmp_path)
+def container(environment: dict[str, str], tmp_path: Path) -> Iterator[Container]:
+    container = Container(environment, tmp_path)
     yield container
     container.kill()
 
 
-async def test_it_does_its_duties_as_process_1_on_a_read_only_root(
-    container: Container, port: int
-) -> None:
+async def test_it_does_its_duties_as_process_1_on_a_read_only_root(container: Container) -> None:
+    async def listens() -> bool:
+        return container.port is not None
+
     async def is_ready() -> bool:
         try:
             return (await http.get("/readyz")).status_code == 200
@@ -101,6 +102,8 @@ async def test_it_does_its_duties_as_process_1_on_a_read_only_root(
     async def has_another_worker() -> bool:
         return len(container.workers) == len(before) and before[-1] not in container.workers
 
+    await eventually(listens)
+    port = container.port
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         await eventually(is_ready)
         assert await probe("/healthz", port) == await probe("/readyz", port) == 0

@@ -233,11 +233,11 @@ async def test_places_that_do_not_exist(examined: Examine, environment: dict[str
 
 
 async def test_servers_that_are_down(
-    examined: Examine, environment: dict[str, str], unused_tcp_port: int
+    examined: Examine, environment: dict[str, str], closed_port: int
 ) -> None:
     nowhere = urlsplit(environment["BILLING_DATABASE_URL"])
-    nowhere = nowhere._replace(netloc=f"postgres@127.0.0.1:{unused_tcp_port}")
-    port = str(unused_tcp_port)
+    nowhere = nowhere._replace(netloc=f"postgres@127.0.0.1:{closed_port}")
+    port = str(closed_port)
     found = await examined(
         JASMIN_AMQP_PORT=port, DATABASE_URL=nowhere.geturl() + "?sslmode=disable", HTTP_PORT=port
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,6 @@ import uvloop
 
 from bench.chaos.proxy import Proxy
 from bench.stack import PostgreSQL, Stack
-from bench.stack.process import free_port
 from service.addresses import Address, Turns
 from service.broker import connection
 from service.broker.connection import connect
@@ -32,8 +30,6 @@ from tests.support.gateway import Gateway, bill, dlr
 from tests.support.service import Service, eventually, run_to_end
 
 LOCAL = "127.0.0.1"
-# Well below what a worker waits between two attempts once it has failed some times.
-AT_ONCE_SECONDS = 5.0
 
 
 # Brokers
@@ -46,10 +42,10 @@ def jasmin(stack: Stack, vhost: str, *addresses: Address, **changes: str) -> Jas
 
 
 def test_the_address_that_answers_is_found_and_kept(
-    stack: Stack, vhost: str, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, vhost: str, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 3.0)
-    gone, living = Address(LOCAL, free_port()), Address(LOCAL, stack.rabbitmq.port)
+    gone, living = Address(LOCAL, closed_port), Address(LOCAL, stack.rabbitmq.port)
 
     async def story() -> None:
         async with Proxy(living.port) as proxy:
@@ -73,9 +69,9 @@ def test_the_address_that_answers_is_found_and_kept(
 
 
 def test_a_refusal_for_good_is_told_although_other_addresses_are_away(
-    stack: Stack, vhost: str
+    stack: Stack, vhost: str, closed_port: int
 ) -> None:
-    gone, living = Address(LOCAL, free_port()), Address(LOCAL, stack.rabbitmq.port)
+    gone, living = Address(LOCAL, closed_port), Address(LOCAL, stack.rabbitmq.port)
 
     async def story() -> None:
         settings = jasmin(stack, vhost, gone, living, amqp_password="wrong")
@@ -120,11 +116,10 @@ async def test_a_session_that_is_lost_goes_on_at_the_other_address(
         lost.cut()
     else:
         lost.blackhole()  # only the missing heartbeats tell
-    began = time.monotonic()
     (other,) = {f"{LOCAL}:{node.port}" for node in nodes} - {address}
     await eventually(lambda: sessions(service), [address, other])
     if how == "killed":
-        assert time.monotonic() - began < AT_ONCE_SECONDS
+        assert len(service.events("RabbitMQ is away; trying again")) <= 1
     await gateway.add_cdrs(["m1"])
     await gateway.publish([bill("m1", "b1"), dlr("m1", "DELIVRD")])
     await eventually(gateway.statuses, {"m1": "delivered"})
@@ -144,11 +139,11 @@ def with_hosts_of(*urls: str) -> Database:
 
 
 async def test_hosts_that_are_away_cost_their_time_once(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "CONNECT_SECONDS", 3)
     living = stack.postgres.dsn()
-    gone = living.replace(str(stack.postgres.port), str(free_port()))
+    gone = living.replace(str(stack.postgres.port), str(closed_port))
     async with Proxy(stack.postgres.port) as proxy:
         proxy.blackhole()
         silent = living.replace(str(stack.postgres.port), str(proxy.port))
@@ -163,9 +158,11 @@ async def test_hosts_that_are_away_cost_their_time_once(
             await nowhere.connect()
 
 
-async def test_a_wrong_password_is_not_taken_for_a_host_that_is_away(stack: Stack) -> None:
+async def test_a_wrong_password_is_not_taken_for_a_host_that_is_away(
+    stack: Stack, closed_port: int
+) -> None:
     wrong = stack.postgres.dsn().replace(stack.postgres.password, "wrong")
-    gone = wrong.replace(str(stack.postgres.port), str(free_port()))
+    gone = wrong.replace(str(stack.postgres.port), str(closed_port))
     with pytest.raises(asyncpg.InvalidPasswordError):
         await Hosts(with_hosts_of(gone, wrong)).connect()
 
@@ -175,7 +172,7 @@ async def test_a_host_that_vanishes_keeps_its_locks_for_a_time_only(
 ) -> None:
     assert pool.SERVER_SETTINGS["idle_in_transaction_session_timeout"] == "15s"
     assert CONFIRM_SECONDS < 15  # for which a sweep waits in the middle of its transaction
-    monkeypatch.setitem(pool.SERVER_SETTINGS, "idle_in_transaction_session_timeout", "500ms")
+    monkeypatch.setitem(pool.SERVER_SETTINGS, "idle_in_transaction_session_timeout", "3s")
     settings = Database(url=stack.postgres.dsn(database))
     opened = await pool.open_pool(settings, "test", asyncio.sleep, captures=False)
     async with opened, opened.acquire() as vanished, opened.acquire() as other:
@@ -187,7 +184,7 @@ async def test_a_host_that_vanishes_keeps_its_locks_for_a_time_only(
         await vanished.execute("BEGIN")
         assert await vanished.fetchval(statement("lead_sweep"))
         assert not await leads()
-        await eventually(leads, timeout=10)
+        await eventually(leads)
         with pytest.raises(OUTAGES):
             await vanished.execute("COMMIT")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -27,10 +26,10 @@ from service.store.refund_policy import RefundPolicy
 from service.store.submit_writer import SubmitWriter
 from tests.support.gateway import Gateway
 from tests.support.mutations import mutants
+from tests.support.seed import SEED
 
 WANTED = {"dlr": 4000, "bill": 4000, "submit": 1000}  # accepted messages
 BATCH = 500
-SEED = random.SystemRandom().getrandbits(32)
 
 
 def delivered(message: Message, tag: int) -> Delivery:
@@ -77,6 +76,6 @@ async def test_everything_accepted_can_be_stored(
             part = arrivals[start : start + BATCH]
             for arrival, result in zip(part, await batches.write(part), strict=True):
                 assert isinstance(result, Outcome), (
-                    f"SEED = {SEED}: {result!r}: {arrival.delivery.message!r:.2000}"
+                    f"{result!r}: {arrival.delivery.message!r:.2000}"
                 )
     assert len(arrivals) == WANTED[stream]

@@ -38,6 +38,10 @@ async def settled(gateway: Gateway) -> int:
     return await gateway.count("sms_cdr", "status = 'delivered' AND confirmed_amount = 0.01")
 
 
+async def consumers(gateway: Gateway) -> int:
+    return sum([await gateway.consumers(queue) for queue in QUEUES])
+
+
 async def open_circuits(service: Service) -> float:
     return await service.metric("billing_circuit_open")
 
@@ -126,6 +130,7 @@ async def test_what_is_held_too_long_goes_back_to_the_broker_until_the_database_
     else:
         database_link.blackhole()
     await publish(gateway, 100)
+    await eventually(lambda: consumers(gateway), 0)
     await eventually(queues.ready, 200)
     await eventually(queues.unacknowledged, 0)
     assert "a batch was held for 2 s; its messages go back to the broker" in service.log_text
@@ -175,6 +180,7 @@ async def test_stop_while_nothing_is_held_does_not_wait_for_the_database(
     service = await start(DATABASE_HOLD_LIMIT="1", SHUTDOWN_TIMEOUT="600").ready()
     interrupt(database_link)
     await publish(gateway, 10)
+    await eventually(lambda: consumers(gateway), 0)
     await eventually(queues.ready, 20)
     await eventually(queues.unacknowledged, 0)
     assert await service.stop() == 0
@@ -186,11 +192,15 @@ async def test_network_to_the_broker_that_goes_silent_is_noticed(
     service = await start(JASMIN_AMQP_HEARTBEAT="600").ready()
     broker_link.blackhole()
     await publish(gateway, 100)
+
+    async def noticed() -> bool:
+        return "RabbitMQ has not answered for 10 s" in service.log_text
+
+    await eventually(noticed)
     await eventually(lambda: code(service), 503)
     restore(broker_link)
     await eventually(lambda: settled(gateway), 100)
     await service.ready()
-    assert "RabbitMQ has not answered for 10 s" in service.log_text
     assert await service.stop() == 0
 
 
@@ -215,8 +225,9 @@ async def test_queue_that_comes_back_with_other_arguments_is_waited_for(
 ) -> None:
     service = await start().ready()
     path = f"/queues/{vhost}/billing_service.dlr"
-    stack.rabbitmq.api("DELETE", path)
-    stack.rabbitmq.api("PUT", path, {"durable": True, "arguments": {"x-queue-type": "classic"}})
+    with service.standing_still():  # or they might declare it themselves in between
+        stack.rabbitmq.api("DELETE", path)
+        stack.rabbitmq.api("PUT", path, {"durable": True, "arguments": {"x-queue-type": "classic"}})
 
     async def explained() -> bool:
         return "queue billing_service.dlr exists with another" in service.log_text

@@ -18,7 +18,7 @@ BAD = dlr("bad", "DELIVRD")._replace(body=b"rubbish")
 
 @pytest.fixture
 def policy(stack: Stack, vhost: str) -> Callable[..., None]:
-    """A function that sets a policy on the dead queues, or takes it off."""
+    """A function that sets a policy on the dead queues, or takes it off; soon it is in effect."""
 
     def set_policy(**definition: object) -> None:
         path = f"/policies/{vhost}/dead"
@@ -41,10 +41,16 @@ async def is_holding(service: Service) -> bool:
 
 
 async def test_batch_is_held_while_the_dead_queue_rejects(
-    start, gateway: Gateway, policy: Callable[..., None]
+    start, gateway: Gateway, stack: Stack, vhost: str, policy: Callable[..., None]
 ) -> None:
     service = await start(WORKERS="1", DLR_FLUSH_MS="200").ready()
     policy(**{"max-length": 1, "overflow": "reject-publish"})
+
+    async def limited() -> bool:
+        queue = stack.rabbitmq.api("GET", f"/queues/{vhost}/{DEAD}")
+        return bool(queue.get("effective_policy_definition"))
+
+    await eventually(limited)
     bad = [BAD._replace(message_id=message_id) for message_id in ("same", "same", "", "x", "y")]
     await gateway.publish([BAD])
     await eventually(lambda: gateway.waiting(DEAD), 1)

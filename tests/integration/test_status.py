@@ -15,10 +15,16 @@ import httpx
 import msgspec
 import pytest
 
-from bench.stack.process import free_port
 from service.status.document import Status, WorkerState
 from tests.support.gateway import Gateway, Publication, bill, dlr
-from tests.support.service import Service, clean_environment, command, eventually, run_to_end
+from tests.support.service import (
+    TIMEOUT,
+    Service,
+    clean_environment,
+    command,
+    eventually,
+    run_to_end,
+)
 
 FAILED = 1
 AT_WORK = {"Settling", "Idle"}  # on a machine that is slow, all may have been done a while ago
@@ -107,17 +113,22 @@ async def test_the_page_is_guarded_and_only_to_be_read(start, gateway: Gateway) 
 
 async def test_those_who_watch_do_not_keep_it_from_ending(start, gateway: Gateway) -> None:
     service = await start().ready()
+    answered: set[int] = set()
     async with httpx.AsyncClient() as client:
 
-        async def watch() -> None:
+        async def watch(number: int) -> None:
             while True:
                 await client.get(f"{service.url}/status.json")
+                answered.add(number)
 
-        watchers = [asyncio.create_task(watch()) for _ in range(5)]
-        await asyncio.sleep(0.2)
+        async def all_watch() -> bool:
+            return len(answered) == len(watchers)
+
+        watchers = [asyncio.create_task(watch(number)) for number in range(5)]
+        await eventually(all_watch)
         began = time.monotonic()
         assert await service.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30  # half of what the HTTP server would wait for them
         await asyncio.gather(*watchers, return_exceptions=True)
 
 
@@ -163,15 +174,15 @@ async def test_top_in_a_terminal_ends_with(watched: Service, key: bytes) -> None
     shown = await asyncio.to_thread(read_until, ours, "worker-2")
     assert "2 of 2 workers ready" in shown
     os.write(ours, key)
-    assert await asyncio.wait_for(top.wait(), 20) == 0
+    assert await asyncio.wait_for(top.wait(), TIMEOUT) == 0
     assert "Traceback" not in read_until(ours, None)
     os.close(ours)
 
 
-def read_until(terminal: int, text: str | None, seconds: float = 20) -> str:
+def read_until(terminal: int, text: str | None) -> str:
     """Read from a terminal until it has shown a text, or is closed."""
     shown = ""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + TIMEOUT
     while text is None or text not in shown:
         assert time.monotonic() < deadline, shown
         if select.select([terminal], [], [], 0.1)[0]:
@@ -182,8 +193,8 @@ def read_until(terminal: int, text: str | None, seconds: float = 20) -> str:
     return shown
 
 
-def test_top_says_when_nothing_answers() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+def test_top_says_when_nothing_answers(closed_port: int) -> None:
+    url = f"http://127.0.0.1:{closed_port}"
     done = run_to_end("top", "--url", url, environment={})
     assert (done.returncode, done.stdout) == (FAILED, "")
     assert f"nothing answers at {url}; is the service running?" in done.stderr

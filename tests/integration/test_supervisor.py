@@ -7,14 +7,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 
 from bench.stack import Stack
-from bench.stack.process import free_port
 from service.broker.topology import DLR, dead_queue_arguments, queue_arguments
 from service.settings import Dlr
 from tests.support.gateway import Gateway, dlr
@@ -44,17 +42,19 @@ async def test_metrics_add_up_across_workers_and_restarts(start, gateway: Gatewa
     messages = [str(number) for number in range(50)]
     await gateway.add_cdrs(messages)
     await gateway.publish(dlr(message, "DELIVRD") for message in messages[:25])
-    await eventually(lambda: service.metric("billing_events_total", outcome="applied"), 25)
+    await eventually(service.consumed, 25)
+    await eventually(lambda: service.metric("billing_unacknowledged"), 0)
     os.kill(service.worker_pids[1], signal.SIGKILL)
     await eventually(lambda: service.metric("billing_worker_restarts_total"), 1)
     await service.ready()
     await gateway.publish(dlr(message, "DELIVRD") for message in messages[25:])
-    await eventually(lambda: service.metric("billing_events_total", outcome="applied"), 50)
+    await eventually(service.consumed, 50)
+    assert await service.metric("billing_events_total", outcome="applied") == 50
     assert await service.metric("billing_batches_total", reason="size") == 50
     assert await service.metric("billing_cdr_statuses_total", status="delivered") == 50
     await eventually(lambda: service.metric("billing_broker_connected"), 2)
     await eventually(lambda: service.metric("billing_database_connected"), 2)
-    assert await service.metric("billing_unacknowledged") == 0
+    await eventually(lambda: service.metric("billing_unacknowledged"), 0)
     assert await service.stop() == 0
 
 
@@ -157,8 +157,8 @@ async def test_it_waits_for_broker_and_database(
     environment: dict[str, str], gateway: Gateway, start: Callable[..., Service]
 ) -> None:
     url = urlsplit(environment["BILLING_DATABASE_URL"])
-    broker = await Door.at(int(environment["BILLING_JASMIN_AMQP_PORT"]))
-    database = await Door.at(url.port or 0)
+    broker = Door(int(environment["BILLING_JASMIN_AMQP_PORT"]))
+    database = Door(url.port or 0)
     service = start(
         JASMIN_AMQP_PORT=str(broker.port),
         DATABASE_URL=url._replace(
@@ -179,7 +179,7 @@ async def test_it_waits_for_broker_and_database(
 async def test_it_comes_back_after_the_broker_dropped_it(
     start, environment: dict[str, str], gateway: Gateway
 ) -> None:
-    broker = await Door.at(int(environment["BILLING_JASMIN_AMQP_PORT"]))
+    broker = Door(int(environment["BILLING_JASMIN_AMQP_PORT"]))
     await broker.open()
     service = await start(JASMIN_AMQP_PORT=str(broker.port)).ready()
     await gateway.add_cdrs(["before", "after"])
@@ -209,9 +209,8 @@ async def test_it_comes_back_after_its_queue_was_deleted(
     assert await service.stop() == 0
 
 
-async def test_stop_while_waiting_to_start(start, tmp_path: Path) -> None:
-    closed = await Door.at(1)
-    service = start(DATABASE_URL=f"postgresql://a:b@127.0.0.1:{closed.port}/c")
+async def test_stop_while_waiting_to_start(start, closed_port: int) -> None:
+    service = start(DATABASE_URL=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
     await eventually(lambda: told(service, "PostgreSQL is away; trying again"))
     assert await service.stop() == 0
 
@@ -219,22 +218,20 @@ async def test_stop_while_waiting_to_start(start, tmp_path: Path) -> None:
 class Door:
     """A port that leads to another one while it is open, and to nothing while it is not."""
 
-    def __init__(self, target: int, port: int) -> None:
-        self.port = port
+    def __init__(self, target: int) -> None:
         self._target = target
+        self._closed = bound(0)
+        self.port = self._closed.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
-    @classmethod
-    async def at(cls, target: int) -> Door:
-        return cls(target, free_port())
-
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._lead, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._lead, sock=self._closed)
 
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
+        self._closed = bound(self.port)
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
@@ -243,6 +240,14 @@ class Door:
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, back}
         await asyncio.gather(copy(reader, back), copy(there, writer))
+
+
+def bound(port: int) -> socket.socket:
+    """Return a socket that keeps a port and does not listen yet."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

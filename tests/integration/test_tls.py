@@ -16,7 +16,6 @@ import pytest
 import trustme
 
 from bench.stack import PostgreSQL, RabbitMQ
-from bench.stack.process import free_port
 from service.doctor.finding import Level
 from tests.support.doctor import findings, of
 from tests.support.gateway import Gateway, bill
@@ -30,11 +29,24 @@ hostssl all certified  127.0.0.1/32 scram-sha-256 clientcert=verify-ca
 """
 
 
+class TlsRabbitMQ(RabbitMQ):
+    """One that also listens for TLS, on a port that is chosen with its others."""
+
+    port_names = (*RabbitMQ.port_names, "amqps")
+
+    @property
+    def amqps_port(self) -> int:
+        return self._port("amqps")
+
+    def _configure(self) -> None:
+        self._config["listeners.ssl.local"] = f"{self.host}:{self.amqps_port}"
+        super()._configure()
+
+
 class Tls(NamedTuple):
     """Servers, and files for their clients."""
 
-    rabbitmq: RabbitMQ
-    amqps_port: int
+    rabbitmq: TlsRabbitMQ
     postgres: PostgreSQL
     files: Path
 
@@ -66,11 +78,9 @@ def tls(stack) -> Iterator[Tls]:
     base = Path(tempfile.mkdtemp(prefix="billing-service-tls-", dir="/var/tmp"))
     base.chmod(0o755)
     _issue(base)
-    port = free_port()
-    rabbitmq = RabbitMQ(
+    rabbitmq = TlsRabbitMQ(
         base / "rabbitmq",
         config={
-            "listeners.ssl.local": f"127.0.0.1:{port}",
             "ssl_options.cacertfile": str(base / "ca.pem"),
             "ssl_options.certfile": str(base / "server.pem"),
             "ssl_options.keyfile": str(base / "server.key"),
@@ -90,7 +100,7 @@ def tls(stack) -> Iterator[Tls]:
     )
     try:
         with rabbitmq, postgres:
-            yield Tls(rabbitmq, port, postgres, base)
+            yield Tls(rabbitmq, postgres, base)
     finally:
         shutil.rmtree(postgres.directory, ignore_errors=True)
         shutil.rmtree(base, ignore_errors=True)
@@ -102,7 +112,7 @@ def amqps(tls: Tls) -> dict[str, str]:
     return {
         "JASMIN_AMQP_TLS": "true",
         "JASMIN_AMQP_HOST": NAME,
-        "JASMIN_AMQP_PORT": str(tls.amqps_port),
+        "JASMIN_AMQP_PORT": str(tls.rabbitmq.amqps_port),
         "JASMIN_AMQP_PASSWORD": tls.rabbitmq.password,
         "JASMIN_AMQP_VHOST": "/",
         "JASMIN_AMQP_CA_FILE": str(tls.files / "ca.pem"),

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
+from bench.chaos.proxy import Proxy
 from service import deaths, process, run_directory
 from service.settings import Settings
 from service.slot import Slot
@@ -81,6 +82,11 @@ async def traffic(gateway: Gateway) -> AsyncIterator[Traffic]:
 
 async def told(service: Service, event: str) -> int:
     return len(service.events(event))
+
+
+async def has_started(service: Service, processes: int) -> bool:
+    """Whether so many worker processes have been started, or more since."""
+    return await told(service, "worker started") >= processes
 
 
 async def largest_batch(lines: list[dict[str, Any]]) -> int:
@@ -211,13 +217,13 @@ async def test_event_loop_that_hangs_leaves_its_stacks_in_the_log(
 async def test_machine_that_stood_still_kills_nobody(
     start, gateway: Gateway, traffic: Traffic
 ) -> None:
-    service = await start(HANG_TIMEOUT="3").ready()
+    service = await start(HANG_TIMEOUT="6").ready()
     traffic.start()
     before = service.worker_pids
     os.killpg(service.pid, signal.SIGSTOP)
-    await asyncio.sleep(5)
+    await asyncio.sleep(8)
     os.kill(service.pid, signal.SIGCONT)  # the supervisor sees its workers still standing
-    await asyncio.sleep(0.5)
+    assert (await service.get("/readyz")).status_code == 503
     os.killpg(service.pid, signal.SIGCONT)
     await service.ready()
     await traffic.all_settled()
@@ -281,7 +287,7 @@ async def test_hangup_with_settings_that_cannot_work_changes_nothing(
 
 
 async def test_hangup_that_fails_halfway_is_rolled_back(
-    start, gateway: Gateway, traffic: Traffic, tmp_path: Path
+    start, gateway: Gateway, broker_link: Proxy, traffic: Traffic, tmp_path: Path
 ) -> None:
     file = tmp_path / "billing.toml"
     configure(file, BATCHES_OF_7)
@@ -289,10 +295,14 @@ async def test_hangup_that_fails_halfway_is_rolled_back(
     traffic.start()
     before = service.worker_pids
     configure(file, BATCHES_OF_5)
-    os.kill(service.pid, signal.SIGHUP)
+    with service.standing_still(1):  # its successor comes, and waits for it to drain
+        os.kill(service.pid, signal.SIGHUP)
+        await eventually(lambda: told(service, "consuming"), 3)
+        broker_link.refusing = True  # for the successor of worker 2
     await eventually(lambda: told(service, "worker started"), 4)
     assert service.worker_pids[1] != before[1]
     os.kill(service.worker_pids[2], signal.SIGKILL)
+    broker_link.refusing = False
     await eventually(lambda: told(service, REFUSED), 1)
     assert service.events(REFUSED)[0]["worker"] == 2
     await eventually(lambda: told(service, "worker started"), 5)
@@ -344,11 +354,13 @@ async def test_hangup_changes_what_it_can_and_names_what_it_cannot(
 
 async def test_hangups_while_reloading_are_one_more_reload(start, gateway: Gateway) -> None:
     service = await start().ready()
-    os.kill(service.pid, signal.SIGHUP)
-    await eventually(lambda: told(service, "reloading"), 1)
-    for number in range(3):
+    with service.standing_still(1):  # so that it takes until then to be replaced
         os.kill(service.pid, signal.SIGHUP)
-        await eventually(lambda n=number: told(service, "signal"), number + 2)
+        await eventually(lambda: told(service, "reloading"), 1)
+        for number in range(3):
+            os.kill(service.pid, signal.SIGHUP)
+            await eventually(lambda n=number: told(service, "signal"), number + 2)
+        assert await told(service, "reloaded") == 0
     os.kill(service.pid, signal.SIGTTIN)
     await eventually(lambda: told(service, "scaled"), 1)
     assert await told(service, "reloading") == await told(service, "reloaded") == 2
@@ -360,7 +372,7 @@ async def test_stop_while_reloading(start, gateway: Gateway, traffic: Traffic) -
     service = await start().ready()
     traffic.start()
     os.kill(service.pid, signal.SIGHUP)
-    await eventually(lambda: told(service, "worker started"), 3)
+    await eventually(lambda: has_started(service, 3))
     assert await service.stop() == 0
     pids = [line["pid"] for line in service.events("worker started")]
     assert await alive(pids) == []

@@ -44,9 +44,10 @@ async def test_what_comes_back_often_is_not_given_up_by_the_broker(
         await topology.declare(connection, {topology.DLR: Dlr(), topology.BILL: Bill()})
         await gateway.publish([dlr("m1", "DELIVRD")])
         for _ in range(DELIVERIES):
+            await eventually(lambda: gateway.waiting(topology.DLR.queue), 1)
             async with connection.channel() as channel:
                 queue = await channel.get_queue(topology.DLR.queue, ensure=False)
-                assert await queue.get(timeout=10) is not None
+                assert await queue.get() is not None
     service = await start().ready()
     await eventually(gateway.statuses, {"m1": "delivered"})
     assert await gateway.waiting(topology.DLR.dead_queue) == 0

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,6 +133,19 @@ class Service:
     def worker_pids(self) -> dict[int, int]:
         """The newest process of each worker."""
         return {line["worker"]: line["pid"] for line in self.events("worker started")}
+
+    @contextmanager
+    def standing_still(self, *workers: int) -> Iterator[None]:
+        """Let these workers, by default all, do nothing meanwhile."""
+        processes = self.worker_pids
+        pids = [processes[number] for number in workers or processes]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     @property
     def url(self) -> str | None:

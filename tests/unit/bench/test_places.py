@@ -77,9 +77,9 @@ async def test_says_what_a_database_url_is(url: str) -> None:
         await use("amqp://u:p@broker.example/bench", url)
 
 
-async def test_says_that_a_broker_is_not_there(unused_tcp_port: int) -> None:
+async def test_says_that_a_broker_is_not_there(closed_port: int) -> None:
     with pytest.raises(Unusable, match=r"RabbitMQ refuses.*--amqp-url"):
-        await asyncio.wait_for(use(f"amqp://u:p@127.0.0.1:{unused_tcp_port}/bench"), 20)
+        await asyncio.wait_for(use(f"amqp://u:p@127.0.0.1:{closed_port}/bench"), 20)
 
 
 def test_one_server_alone_is_not_enough() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -18,10 +17,10 @@ from service.events.decode import BillDecoder, DlrDecoder
 from service.events.message import Message, from_json, to_json
 from service.events.records import BillEvent, DlrEvent, Refused
 from tests.support.mutations import HEADER_VALUES, genuine, mutants
+from tests.support.seed import SEED
 from tests.unit.samples import MAX_BODY, one_by_one
 
 MUTANTS = 100_000  # of each stream
-SEED = random.SystemRandom().getrandbits(32)
 DECODERS: dict[str, Callable[[Message], DlrEvent | BillEvent]] = {
     "dlr": one_by_one(DlrDecoder(ZoneInfo("UTC"), MAX_BODY)),
     "bill": one_by_one(BillDecoder(MAX_BODY)),
@@ -64,7 +63,7 @@ def test_mutated_messages_are_accepted_or_refused(stream):
         try:
             accepted += check(stream, message, bury=number % 5 == 0)
         except Exception as error:
-            raise AssertionError(f"SEED = {SEED}, mutant {number}: {message!r:.3000}") from error
+            raise AssertionError(f"mutant {number}: {message!r:.3000}") from error
     assert MUTANTS / 10 < accepted < MUTANTS * 9 / 10
 
 

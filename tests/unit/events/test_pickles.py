@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
 import re
 import subprocess
 import time
@@ -26,11 +25,11 @@ from service.events.records import Refused
 from service.events.stand_ins import Call, Global, Object
 from tests.support.mutations import genuine
 from tests.support.pickles import BILL, SIZE, bombs, executing, hostile, with_bill
+from tests.support.seed import SEED
 
 from ..samples import MAX_BODY, UTC_ZONE, one_by_one
 
 PICKLES = 10_000
-SEED = random.SystemRandom().getrandbits(32)
 GENUINE = genuine("submit")
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 # Far above what any of them takes, and far below what they would take from Python's own reader.
@@ -107,7 +106,7 @@ def test_of_many_hostile_submissions_none_runs_anything() -> None:
         except Refused:
             continue
         except BaseException as error:
-            raise AssertionError(f"SEED = {SEED}, {number}: {message!r:.3000}") from error
+            raise AssertionError(f"{number}: {message!r:.3000}") from error
     assert PICKLES / 100 < accepted < PICKLES / 2
 
 
