@@ -48,7 +48,7 @@ def parse(text: str, port: int) -> tuple[Address, ...]:
 def _parse_one(item: str, port: int) -> Address:
     is_bare_ipv6 = item.count(":") > 1 and not item.startswith("[")
     found = _FORM.fullmatch(f"[{item}]" if is_bare_ipv6 else item)
-    if found is None or (found["ipv6"] and not _is_ipv6(found["ipv6"])):
+    if found is None or not (_is_ipv6(found["ipv6"]) if found["ipv6"] else is_host(found["name"])):
         raise ValueError(
             "expected a host, or several separated by commas, each with a port or without: "
             "rabbit-1,rabbit-2:5673,[2001:db8::1]:5672"
@@ -57,6 +57,15 @@ def _parse_one(item: str, port: int) -> Address:
     if not 1 <= given <= MAX_PORT:
         raise ValueError(f"{given} is no port; ports are 1 to {MAX_PORT}")
     return Address(found["ipv6"] or found["name"], given)
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be looked up: one with an empty or too long label only raises UnicodeError."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_ipv6(text: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def main(
     Every setting can be given in a TOML file (config/billing.toml explains them all) or in the
     environment, which wins.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # what it cannot show becomes escapes, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @app.command()

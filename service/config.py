@@ -9,11 +9,12 @@ validated at once, across fields, so that what cannot work is refused before any
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -75,11 +76,11 @@ def load(path: Path | None = None) -> Settings:
         ConfigError: something cannot work; all that is known to be wrong is listed.
     """
     values = _read_toml(find_file(path))
-    problems = [*_unknown_variables(), *_read_secrets(values)]
+    problems = [*_unknown_variables(), *_no_tables(values), *_read_secrets(values)]
     try:
         settings = Settings(**values)
     except SettingsError as error:
-        raise ConfigError([*problems, str(error)]) from error
+        raise ConfigError([*problems, *(_no_json() or [str(error)])]) from error
     except ValidationError as error:
         problems += filter(None, map(_explain, error.errors()))
     if problems:
@@ -133,6 +134,34 @@ def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _no_tables(values: MutableMapping[str, Any]) -> list[str]:
+    """Name, and take out of ``values``, what stands in a section's place and is no table.
+
+    The environment's variables of that section would hide it.
+    """
+    sections = {section for section, _, _ in fields() if section}
+    wrong = [name for name in values if name in sections and not isinstance(values[name], dict)]
+    for name in wrong:
+        del values[name]
+    return [f"{name}: expected a table, [{name}]" for name in wrong]
+
+
+def _no_json() -> list[str]:
+    """Name the variables of lists and tables whose text is no JSON."""
+    problems = []
+    for section, name, field in fields():
+        variable = variable_of(section, name)
+        kind = get_origin(field.annotation)
+        if kind not in {tuple, dict} or variable not in os.environ:
+            continue
+        try:
+            json.loads(os.environ[variable])
+        except ValueError:
+            form = '["…", "…"]' if kind is tuple else '{"…": ["…"]}'
+            problems.append(f"{section}.{name} ({variable}): expected JSON: {form}")
+    return problems
+
+
 def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
     """Put the secrets whose files are named in the environment into ``values``.
 
@@ -158,9 +187,7 @@ def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
             secret = text.removesuffix("\n").removesuffix("\r")
             if not secret:
                 problems.append(f"{variable}: {path}: is empty")
-            holder = values.setdefault(section, {})
-            if isinstance(holder, dict):
-                holder[name] = secret
+            values.setdefault(section, {})[name] = secret
     return problems
 
 

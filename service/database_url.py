@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-from service import tls
+from service import addresses, tls
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -24,6 +24,7 @@ def is_postgresql_url(text: str) -> bool:
             and not set(database) & set("/@:")
             and (all(hosts) or len(hosts) == 1)
             and all(urlsplit(f"//{host}").port != 0 for host in hosts)  # raises: it is no number
+            and all(addresses.is_host(urlsplit(f"//{host}").hostname or "") for host in hosts)
             and not parts.fragment
             and ";" not in database
             and bool(parse_qs(parts.query, strict_parsing=True) if parts.query else True)

@@ -59,6 +59,7 @@ class WorkerProcess(aiomultiprocess.Process):  # type: ignore[misc]
         The supervisor alone answers to those; a blocked signal is inherited, so there is no
         moment at which the child could be interrupted.
         """
+        run_directory.restore()
         signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
             resource_tracker.ensure_running()  # a process too; starting it unblocks SIGINT

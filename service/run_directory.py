@@ -39,6 +39,11 @@ def create() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def restore() -> None:
+    """Make it again where somebody who tidies up has removed it: no worker starts without."""
+    path().mkdir(mode=0o700, exist_ok=True)
+
+
 def hold() -> None:
     """Keep this run's directory from being taken for a leftover while this process lives."""
     _hold(path() / "lock")

@@ -59,7 +59,14 @@ def _zone(name: str) -> str:
     return name
 
 
+def _host(name: str) -> str:
+    if not addresses.is_host(name):
+        raise ValueError("no name or address of a host")
+    return name
+
+
 Zone = Annotated[str, AfterValidator(_zone)]
+Host = Annotated[str, AfterValidator(_host)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
 ChargeMode = Literal["confirm", "debit"]
@@ -99,7 +106,7 @@ class Jasmin(Section):
     )
     amqp_user: str = Field("jasmin", description="RabbitMQ user")
     amqp_password: SecretStr = Field(SecretStr("jasmin"), description="RabbitMQ password")
-    amqp_vhost: str = Field("/", min_length=1, description="RabbitMQ virtual host")
+    amqp_vhost: str = Field("/", min_length=1, max_length=255, description="RabbitMQ virtual host")
     amqp_heartbeat: int = Field(
         30, ge=5, le=600, description="seconds between AMQP heartbeats; a dead link shows in three"
     )
@@ -316,7 +323,7 @@ class Parking(Section):
 class Http(Section):
     """The status page, /metrics, /healthz and /readyz of the supervisor."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    host: Host = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9108, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
 
 

@@ -201,13 +201,19 @@ async def _clock(look: Look) -> AsyncIterator[Finding]:
         )
 
 
-async def _schema(look: Look) -> AsyncIterator[Finding]:
-    """Compare the schema's version, and name the migrations that wait."""
+async def _schema_version(look: Look) -> str | None:
+    """Return the version that the schema is at; None where there is none."""
     try:
         async with look.connection.transaction():
-            version = await look.connection.fetchval(statement("schema_version"))
+            version: str | None = await look.connection.fetchval(statement("schema_version"))
     except asyncpg.UndefinedTableError:
-        version = None
+        return None
+    return version
+
+
+async def _schema(look: Look) -> AsyncIterator[Finding]:
+    """Compare the schema's version, and name the migrations that wait."""
+    version = await _schema_version(look)
     if not (difference := pool.schema_problem(version)):
         yield ok("schema", f"the schema is at {version}, as this version needs it")
         return
@@ -218,10 +224,20 @@ async def _schema(look: Look) -> AsyncIterator[Finding]:
 
 
 async def _database_privileges(look: Look) -> AsyncIterator[Finding]:
-    """Name the privileges that the role lacks."""
-    rows = await look.connection.fetch(
-        statement("missing_privileges"), look.settings.capture.enabled
-    )
+    """Name the privileges that the role lacks, or what there is nothing of to have them on."""
+    captures = look.settings.capture.enabled
+    try:
+        async with look.connection.transaction():
+            rows = await look.connection.fetch(statement("missing_privileges"), captures)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        if pool.schema_problem(await _schema_version(look)):
+            raise  # no wonder, and told already
+        yield problem(
+            "schema",
+            f"what a migration made is gone: {error}",
+            "restore it from a backup: without it no event can be settled",
+        )
+        return
     if not rows:
         yield ok("database_privileges", "the role may do all that the service does")
         return

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.addresses import Address
 from service.exits import CannotStart
 from service.ops import metrics
 from service.status import page
@@ -77,8 +78,8 @@ class HttpServer:
                 f"cannot listen on {host}:{port}: {error.strerror}; set http.host or http.port "
                 "(BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
             ) from error
-        address = self._runner.addresses[0]
-        self.url = f"http://{address[0]}:{address[1]}"
+        host, port, *_ = self._runner.addresses[0]
+        self.url = f"http://{Address(host, port)}"
         return self
 
     async def __aexit__(

@@ -54,6 +54,7 @@ _FATAL = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
     asyncpg.UndefinedObjectError,  # a parameter of the URL that the server does not know
+    asyncpg.InvalidParameterValueError,  # or whose value it does not take
 )
 
 

@@ -357,6 +357,21 @@ async def test_a_schema_that_is_missing_or_behind(
     assert "run a newer billing-service" in of(await examined(), Level.PROBLEM)
 
 
+@pytest.mark.parametrize(
+    ("done", "gone"),
+    [
+        ("DROP TABLE billing_refund", 'relation "billing_refund"'),
+        ("ALTER TABLE sms_cdr DROP COLUMN refunded_amount", 'column "refunded_amount"'),
+    ],
+)
+async def test_what_a_migration_made_is_gone(
+    examined: Examine, rows: asyncpg.Connection, done: str, gone: str
+) -> None:
+    await rows.execute(done)
+    said = of(await examined(), Level.PROBLEM)
+    assert f"what a migration made is gone: {gone}" in said
+
+
 PARKED = """
 INSERT INTO billing_parked (digest, stream, message_id, operator_ids, uid, message, parked_at)
 VALUES

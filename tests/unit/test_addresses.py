@@ -25,6 +25,7 @@ def test_hosts_are_read_with_or_without_ports(text: str, expected: list[tuple[st
     [
         *("", ",", "rabbit,", "rabbit 1", "rabbit:", "rabbit:amqp", "rabbit:0", "rabbit:65536"),
         *("rabbit:123456", "amqp://rabbit", "rabbit/vhost", "user@rabbit", "[rabbit]:5672"),
+        *("rabbit..example", ".", "r" * 64, "rabbit-1,rabbit-2..example"),
         *("[::1", "[::1]5672", "::1::2", "rabbit:1:2", "rabbit,rabbit:5672", "[::1],::1"),
     ],
 )

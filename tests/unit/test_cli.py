@@ -56,6 +56,19 @@ def test_wrong_usage_ends_with_2(arguments):
     assert run(*arguments).exit_code == Exit.CONFIG
 
 
+def test_what_a_terminal_cannot_show_becomes_an_escape():
+    given = {"BILLING_DATABASE_URL": URL, "BILLING_JASMIN_AMQP_VHOST": "sms✓"}
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "check-config"],
+        env=os.environ | given | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sms\\u2713" in done.stdout
+
+
 def test_check_config_shows_each_setting_its_origin_and_no_secret(monkeypatch):
     monkeypatch.setenv("BILLING_DATABASE_URL", URL)
     monkeypatch.setenv("BILLING_JASMIN_AMQP_PASSWORD", "hunter2")

@@ -472,12 +472,14 @@ def test_a_timezone_must_exist(problems, section, zone):
         ("[jasmin]\namqp_port = 65536", "jasmin.amqp_port"),
         ("[jasmin]\namqp_host = ''", "jasmin.amqp_host"),
         ("[jasmin]\namqp_heartbeat = 0", "jasmin.amqp_heartbeat"),
+        (f"[jasmin]\namqp_vhost = '{'v' * 256}'", "jasmin.amqp_vhost"),
         ("[dlr]\nbatch_size = 0", "dlr.batch_size"),
         ("[dlr]\nbatch_size = 1.5", "dlr.batch_size"),
         ("[dlr]\nflush_ms = 0", "dlr.flush_ms"),
         ("[dlr]\nqueue_type = 'stream'", "dlr.queue_type"),
         ("[bill]\nprefetch = 'many'", "bill.prefetch"),
         ("[http]\nport = -1", "http.port"),
+        ("[http]\nhost = 'billing..example'", "http.host"),
         ("[log]\nlevel = 'LOUD'", "log.level"),
         ("[log]\nformat = 'xml'", "log.format"),
         ("[parking]\nttl = -1", "parking.ttl"),
@@ -487,6 +489,27 @@ def test_an_impossible_value_is_named_with_its_variable(problems, toml, name):
     (problem,) = problems(toml)
     assert problem.startswith(f"{name} (BILLING_{name.upper().replace('.', '_')}): ")
     assert "pydantic" not in problem
+
+
+def test_what_is_no_table_is_not_hidden_by_the_environment(problems):
+    (problem,) = problems("dlr = 5", BILLING_DLR_BATCH_SIZE=7)
+    assert problem == "dlr: expected a table, [dlr]"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("BILLING_REFUND_RECEIPTS", "failed", "refund.receipts (BILLING_REFUND_RECEIPTS)"),
+        (
+            "BILLING_REFUND_BY_CONNECTOR",
+            "smsc1",
+            "refund.by_connector (BILLING_REFUND_BY_CONNECTOR)",
+        ),
+    ],
+)
+def test_a_list_in_the_environment_is_json(problems, variable, value, problem):
+    (said,) = problems(**{variable: value})
+    assert said.startswith(f"{problem}: expected JSON: ")
 
 
 def test_all_problems_come_in_one_list(problems):
@@ -521,6 +544,7 @@ def test_all_problems_come_in_one_list(problems):
         "postgresql://billing:hun#hunter2@db/billing",
         "postgresql://billing:hun?hunter2@db/billing",
         "postgresql://billing@db/billing?hunter2",
+        "postgresql://billing:hunter2@db..example/billing",
     ],
 )
 def test_a_bad_url_is_refused_with_the_form_that_is_expected(problems, url):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,3 +51,14 @@ def test_what_a_killed_run_left_is_removed_and_what_another_one_uses_is_not():
     alive.communicate("")
     assert alive.returncode == 0
     assert not used.exists()
+
+
+def test_workers_can_be_started_after_somebody_has_removed_it():
+    with run_directory.create() as directory:
+        shutil.rmtree(directory)
+        for _ in range(2):
+            run_directory.restore()
+        run_directory.hold()
+        assert (directory / "lock").exists()
+        assert directory.stat().st_mode & 0o777 == 0o700
+    assert not directory.exists()
