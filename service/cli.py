@@ -147,10 +147,8 @@ def migrate(config: ConfigOption = None) -> None:
             "as PgBouncer; give migrate the URL of PostgreSQL itself",
             Exit.CANNOT_START,
         )
-    except CannotStart as error:
+    except (CannotStart, CommandError) as error:
         fail(f"cannot migrate: {error}", Exit.CANNOT_START)
-    except CommandError as error:
-        fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).strip()
         fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
