@@ -22,7 +22,7 @@ EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
 for good (credentials, schema, queue arguments); 4 workers died as soon as they were started, again
 and again; 5 the drain ran out of time or was cut short, so that some messages will be delivered
-again.
+again; 143 ended by SIGTERM before it had begun.
 """
 
 app = typer.Typer(
