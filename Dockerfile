@@ -53,7 +53,7 @@ USER 10001:10001
 WORKDIR /opt/demo
 COPY bench/ bench/
 ENTRYPOINT ["python", "-m"]
-CMD ["bench.smsc", "--port", "2775"]
+CMD ["bench.smsc", "--host", "0.0.0.0"]
 HEALTHCHECK NONE
 
 FROM runtime AS service

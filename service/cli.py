@@ -23,7 +23,7 @@ EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
 for good (credentials, schema, queue arguments); 4 workers died as soon as they were started, again
 and again; 5 the drain ran out of time or was cut short, so that some messages will be delivered
-again.
+again; 143 ended by SIGTERM before it had begun.
 """
 
 app = typer.Typer(
@@ -150,10 +150,8 @@ def migrate(config: ConfigOption = None) -> None:
             "as PgBouncer; give migrate the URL of PostgreSQL itself",
             Exit.CANNOT_START,
         )
-    except CannotStart as error:
+    except (CannotStart, CommandError) as error:
         fail(f"cannot migrate: {error}", Exit.CANNOT_START)
-    except CommandError as error:
-        fail(f"cannot migrate: {error}; is the database of a newer version?", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).strip()
         fail(f"cannot migrate: {reason}", Exit.CANNOT_START)

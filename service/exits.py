@@ -14,6 +14,7 @@ class Exit(IntEnum):
     CANNOT_START: broker or database refuse for good: credentials, schema, queue arguments.
     CRASH_LOOP: workers die as soon as they are started, again and again.
     ABANDONED: the drain did not finish in time; what was not committed is delivered again.
+    TERMINATED: SIGTERM ended it before it had begun to work, as a shell tells it of any process.
     """
 
     OK = 0
@@ -22,6 +23,7 @@ class Exit(IntEnum):
     CANNOT_START = 3
     CRASH_LOOP = 4
     ABANDONED = 5
+    TERMINATED = 143
 
 
 class CannotStart(Exception):

@@ -14,7 +14,7 @@ import structlog
 from service import pulse, retry
 from service.deaths import Deaths
 from service.exits import Exit
-from service.ops import metrics
+from service.ops import collection, metrics
 from service.process import WorkerProcess
 from service.status.document import Worker, WorkerState
 from service.status.headline import worker_state
@@ -157,7 +157,7 @@ class Slot:
             self._worker = None
             self._has_consumed |= worker.pulse.has_consumed
             metrics.WORKERS.dec()
-            metrics.forget_process(worker.pid or 0)
+            collection.bury(worker.pid or 0)
         if self._retired.is_set():
             # One that was terminated while it was still loading had nothing to drain.
             self.drained = code in {Exit.OK, -signal.SIGTERM}

@@ -2,27 +2,30 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bench.smsc import outcomes
 from bench.smsc.journal import SentReceipt, Submission
-from bench.smsc.smsc import Smsc
+from bench.smsc.smsc import LOOPBACK, Smsc
+
+PORT: Final = 2775
 
 
 def main(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port of 127.0.0.1.")] = 2775,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")] = PORT,
 ) -> None:
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(port))
+        asyncio.run(_serve(host, port))
 
 
-async def _serve(port: int) -> None:
-    smsc = Smsc(port)
+async def _serve(host: str, port: int) -> None:
+    smsc = Smsc(port, host=host)
     smsc.submitted, smsc.sent = _show_submission, _show_receipt
     async with smsc:
-        print(f"SMPP 3.4 on 127.0.0.1:{port}; any name and password may bind", flush=True)
+        print(f"SMPP 3.4 on {host}:{port}; any name and password may bind", flush=True)
         await asyncio.Event().wait()
 
 

@@ -14,6 +14,7 @@ from bench.smsc.journal import Journal, SentReceipt, Submission
 from bench.smsc.outcomes import Outcome, Receipt, outcome_of
 from bench.smsc.session import Session, SessionLost
 
+LOOPBACK: Final = "127.0.0.1"
 FIRST_ID: Final = 0x6B04_0000_0001
 _ANSWER_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 0.5
@@ -22,7 +23,7 @@ _SENDING: Final = {"bind_transmitter", "bind_transceiver"}
 
 
 class Smsc:
-    """An SMSC on a port of 127.0.0.1; any name and password may bind.
+    """An SMSC on a port of this machine; any name and password may bind.
 
     A receipt that was not acknowledged is sent again, in the next bind if need be, as a store and
     forward operator does.
@@ -34,12 +35,12 @@ class Smsc:
         sent: is given each receipt once it has been acknowledged.
     """
 
-    def __init__(self, port: int, *, first_id: int = FIRST_ID) -> None:
+    def __init__(self, port: int, *, host: str = LOOPBACK, first_id: int = FIRST_ID) -> None:
         self.journal = Journal()
         self.binds = 0
         self.submitted: Callable[[Submission], None] = lambda _: None
         self.sent: Callable[[SentReceipt], None] = lambda _: None
-        self._port = port
+        self._address = host, port
         self._next_id = first_id
         self._receivers: dict[Session, int] = {}
         self._is_received = asyncio.Event()
@@ -47,7 +48,7 @@ class Smsc:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, *self._address)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -215,7 +215,15 @@ async def _schema(look: Look) -> AsyncIterator[Finding]:
     """Compare the schema's version, and name the migrations that wait."""
     version = await _schema_version(look)
     if not (difference := pool.schema_problem(version)):
-        yield ok("schema", f"the schema is at {version}, as this version needs it")
+        if version == pool.SCHEMA_VERSION:
+            yield ok("schema", f"the schema is at {version}, as this version needs it")
+        else:
+            yield warning(
+                "schema",
+                f"the schema is at {version}, that of a newer version; it serves this one, too, "
+                f"which needs {pool.SCHEMA_VERSION}",
+                "finish the upgrade: put the newer billing-service in place on every host",
+            )
         return
     from service.store.migrate import pending  # noqa: PLC0415 - loads slowly
 

@@ -7,17 +7,7 @@ supervisor adds the files up, so a figure is right across restarts of workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5)
 _LONG_SECONDS = (*_SECONDS, 10, 30, 60, 300, 3600)
@@ -136,24 +126,3 @@ for _stream in ("dlr", "bill", "submit"):
     EVENTS.labels(_stream, "requeued")
     REDELIVERED.labels(_stream)
 MONEY.labels("given up")
-
-
-def collect() -> Iterable[Metric]:
-    """Return the metrics of all processes, added up."""
-    return _registry().collect()
-
-
-def render() -> bytes:
-    """Return them in Prometheus' text format."""
-    return generate_latest(_registry())
-
-
-def _registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry
-
-
-def forget_process(pid: int) -> None:
-    """Drop a dead process's gauges; its counters stay."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]

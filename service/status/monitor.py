@@ -15,7 +15,7 @@ import structlog
 
 from service import __version__
 from service.broker.topology import STREAMS, sources_of
-from service.ops import metrics
+from service.ops.collection import Processes
 from service.status.document import (
     Headline,
     History,
@@ -70,7 +70,7 @@ class Monitor:
         self._settings = settings
         self._workers = workers
         self._draining = draining
-        self._samples = deque([Sample(time.monotonic(), metrics.collect())])
+        self._samples = deque([Sample(time.monotonic(), Processes().collect())])
         self._points: deque[Point] = deque()
         self._began = self._samples[0].at
         self._interval = INTERVAL_SECONDS
@@ -100,7 +100,7 @@ class Monitor:
             await asyncio.sleep(self._interval)
             began = time.process_time()
             try:
-                self.add(Sample(time.monotonic(), metrics.collect()))
+                self.add(Sample(time.monotonic(), Processes().collect()))
                 self._headline(self._workers())
             except Exception:
                 log.exception("status: no sample taken")

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from service import versions
+from service.exits import CannotStart
+from service.store.pool import SCHEMA_VERSION, schema_problem
 
 # A gateway may well use Alembic in the same database, under its default table.
 VERSION_TABLE = "billing_schema_version"
@@ -33,7 +35,7 @@ class Pooled(Exception):
 
 
 def migrate(url: str, report: Callable[[str], None]) -> None:
-    """Run what is pending; does nothing on a database that is up to date.
+    """Run what is pending; does nothing on a database that is up to date, or ahead.
 
     Args:
         url: PostgreSQL URL of a role that may create tables.
@@ -41,7 +43,7 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
 
     Raises:
         Pooled: the URL leads to a connection pooler.
-        CannotStart: the server is too old.
+        CannotStart: the server is too old, or the schema too new.
         sqlalchemy.exc.DBAPIError, psycopg.Error: the database refused or is away.
     """
     connect = partial(psycopg.connect, url, connect_timeout=CONNECT_SECONDS)
@@ -52,6 +54,9 @@ def migrate(url: str, report: Callable[[str], None]) -> None:
             connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             connection.commit()
             before = _current(connection)
+            if before and before > SCHEMA_VERSION:
+                _accept(before, report)
+                return
             config = _config()
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
@@ -66,6 +71,13 @@ def pending(version: str | None) -> list[str]:
         f"{each.revision} {each.doc.partition(',')[0].rstrip('.')}"
         for each in reversed(list(revisions))
     ]
+
+
+def _accept(newer: str, report: Callable[[str], None]) -> None:
+    """Leave a schema as it is that a newer version has migrated. Raises CannotStart."""
+    if problem := schema_problem(newer):
+        raise CannotStart(problem)
+    report(f"schema {newer} is newer than {SCHEMA_VERSION}, and serves this version, too")
 
 
 @contextmanager

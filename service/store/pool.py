@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import structlog
 
 from service import retry, tls, versions
 from service.exits import CannotStart
@@ -56,6 +57,8 @@ _FATAL = (
     asyncpg.UndefinedObjectError,  # a parameter of the URL that the server does not know
     asyncpg.InvalidParameterValueError,  # or whose value it does not take
 )
+
+log = structlog.get_logger()
 
 
 async def open_pool(
@@ -124,8 +127,11 @@ def size(*, captures: bool) -> int:
 
 
 def schema_problem(version: str | None) -> str | None:
-    """Say what to do about a schema that is not the one needed; ``version`` None is none at all."""
-    if version == SCHEMA_VERSION:
+    """Say what to do about a schema that does not serve; ``version`` None is none at all.
+
+    A newer one of the same thousand does: migrations within a thousand only add.
+    """
+    if version and version >= SCHEMA_VERSION and version[0] == SCHEMA_VERSION[0]:
         return None
     found = f"is at {version}" if version else "has not been created"
     remedy = (
@@ -209,6 +215,12 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
         version = None
     if problem := schema_problem(version):
         raise CannotStart(problem)
+    if version != SCHEMA_VERSION:
+        log.warning(
+            "the schema is that of a newer version, which should soon replace this one",
+            schema=version,
+            needed=SCHEMA_VERSION,
+        )
 
 
 async def _check_privileges(pool: asyncpg.Pool, *, captures: bool) -> None:

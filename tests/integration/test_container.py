@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from bench import PROJECT
+from service.exits import Exit
 from tests.support.service import TIMEOUT, clean_environment, command, eventually
 
 HEALTHY = PROJECT / "config/docker/healthy.py"
@@ -67,10 +68,19 @@ class Container:
         (init,) = _children(self._process.pid)
         return init
 
-    def stop(self) -> int:
+    @property
+    def hears_sigterm(self) -> bool:
+        """Whether process 1 has a handler for it."""
+        if not (inits := _children(self._process.pid)):
+            return False
+        status = Path(f"/proc/{inits[0]}/status").read_text()
+        (caught,) = re.findall(r"^SigCgt:\t([0-9a-f]+)$", status, re.MULTILINE)
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+    def stop(self, timeout: float = TIMEOUT) -> int:
         """Send SIGTERM to process 1 as Docker does; return the exit code."""
         os.kill(self._init, signal.SIGTERM)
-        return self._process.wait(timeout=TIMEOUT)
+        return self._process.wait(timeout)
 
     def kill(self) -> None:
         """Kill all of it."""
@@ -113,6 +123,33 @@ async def test_it_does_its_duties_as_process_1_on_a_read_only_root(container: Co
         await eventually(is_ready)
     assert container.stop() == 0, container.log_text
     assert "Read-only" not in container.log_text
+
+
+async def test_it_hears_sigterm_before_it_has_loaded(container: Container) -> None:
+    await eventually(lambda: hears_sigterm(container))
+    assert container.stop(timeout=20) == Exit.TERMINATED
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 1])
+async def test_it_ends_at_any_moment_of_loading(container: Container, seconds: float) -> None:
+    await eventually(lambda: hears_sigterm(container))
+    await asyncio.sleep(seconds)
+    assert container.stop(timeout=20) in {Exit.OK, Exit.TERMINATED}, container.log_text
+    assert "Traceback" not in container.log_text
+
+
+@pytest.mark.parametrize("event", ["starting", "worker started", "consuming"])
+async def test_it_ends_while_it_begins_to_work(container: Container, event: str) -> None:
+    async def has_begun() -> bool:
+        return f'"event":"{event}"' in container.log_text
+
+    await eventually(has_begun)
+    assert container.stop(timeout=20) == Exit.OK, container.log_text
+    assert "Traceback" not in container.log_text
+
+
+async def hears_sigterm(container: Container) -> bool:
+    return container.hears_sigterm
 
 
 async def probe(path: str, port: int) -> int:

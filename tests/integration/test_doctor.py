@@ -341,7 +341,7 @@ async def test_privileges_that_are_missing(
     assert "config/postgres/roles.sql" in said
 
 
-async def test_a_schema_that_is_missing_or_behind(
+async def test_a_schema_that_is_missing_behind_or_ahead(
     examined: Examine, stack: Stack, rows: asyncpg.Connection, empty_database: str
 ) -> None:
     found = await examined(DATABASE_URL=stack.postgres.dsn(empty_database))
@@ -353,6 +353,10 @@ async def test_a_schema_that_is_missing_or_behind(
     said = of(await examined(), Level.PROBLEM)
     assert f"the schema is at 0003, this version needs {SCHEMA_VERSION}" in said
     assert "pending: 0004 " in said
+    await rows.execute("UPDATE billing_schema_version SET version_num = '0999'")
+    found = await examined()
+    assert "the schema is at 0999, that of a newer version" in of(found, Level.WARNING)
+    assert "schema" not in of(found, Level.PROBLEM)
     await rows.execute("UPDATE billing_schema_version SET version_num = '9999'")
     assert "run a newer billing-service" in of(await examined(), Level.PROBLEM)
 

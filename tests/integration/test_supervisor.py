@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -55,6 +56,28 @@ async def test_metrics_add_up_across_workers_and_restarts(start, gateway: Gatewa
     await eventually(lambda: service.metric("billing_broker_connected"), 2)
     await eventually(lambda: service.metric("billing_database_connected"), 2)
     await eventually(lambda: service.metric("billing_unacknowledged"), 0)
+    assert await service.stop() == 0
+
+
+async def test_metrics_answer_and_never_go_back_while_workers_die(start, gateway: Gateway) -> None:
+    service = await start().ready()
+    messages = [str(number) for number in range(30)]
+    await gateway.add_cdrs(messages)
+    watching = asyncio.create_task(watch_metrics(service))
+    for deaths, first in enumerate(range(0, 30, 10), 1):
+        await gateway.publish(dlr(message, "DELIVRD") for message in messages[first : first + 10])
+        await eventually(
+            lambda: service.metric("billing_events_total", outcome="applied"),
+            first + 10,
+        )
+        for pid in service.worker_pids.values():
+            os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: service.metric("billing_worker_restarts_total"), 2 * deaths)
+        await service.ready()
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    assert await service.metric("billing_events_total", outcome="applied") == 30
     assert await service.stop() == 0
 
 
@@ -213,6 +236,18 @@ async def test_stop_while_waiting_to_start(start, closed_port: int) -> None:
     service = start(DATABASE_URL=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
     await eventually(lambda: told(service, "PostgreSQL is away; trying again"))
     assert await service.stop() == 0
+
+
+async def watch_metrics(service: Service) -> None:
+    """Fail when metrics or status do not answer, or a counter goes back."""
+    settled = 0.0
+    while True:
+        for path in ("/metrics", "/status.json"):
+            answer = await service.get(path)
+            assert answer.status_code == 200, answer.text
+        before, settled = settled, await service.metric("billing_events_total", outcome="applied")
+        assert settled >= before
+        await asyncio.sleep(0.05)
 
 
 class Door:

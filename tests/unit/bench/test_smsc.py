@@ -249,3 +249,12 @@ async def test_hangs_up_on_nonsense() -> None:
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         assert await asyncio.wait_for(reader.read(), SECONDS) == b""
         writer.close()
+
+
+async def test_listens_where_it_is_told() -> None:
+    port = free_port()
+    async with Smsc(port, host="127.0.0.2"):
+        _, writer = await asyncio.open_connection("127.0.0.2", port)
+        writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)

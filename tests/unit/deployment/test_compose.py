@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bench import PROJECT
+from bench.smsc.__main__ import PORT
 from service.config import load
 from service.settings import Settings
 from tests.support.deployment import (
@@ -130,6 +131,14 @@ def test_prometheus_finds_what_it_scrapes() -> None:
     }
     for host in hosts:
         assert set(SERVICES[host]["networks"]) & set(SERVICES["prometheus"]["networks"])
+
+
+def test_jasmin_finds_the_operator() -> None:
+    lines = (PROJECT / "config/docker/demo.jcli").read_text().splitlines()
+    connector = dict(line.split() for line in lines if line.startswith(("host ", "port ")))
+    assert connector == {"host": "smsc", "port": str(PORT)}
+    assert SERVICES["smsc"]["command"] == ["bench.smsc", "--host", "0.0.0.0"]
+    assert set(SERVICES["smsc"]["networks"]) & set(SERVICES["jasmin"]["networks"])
 
 
 def test_the_demonstration_has_one_user() -> None:

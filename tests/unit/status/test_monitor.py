@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample as Value
 
-from service.ops import metrics
+from service.ops.collection import Processes
 from service.settings import Capture, Database, Settings
 from service.status import monitor as module
 from service.status.document import Status, Worker, WorkerState
@@ -35,7 +35,7 @@ class Figures(dict[tuple[str, str, str], float]):
 @pytest.fixture
 def figures(monkeypatch) -> Figures:
     figures = Figures()
-    monkeypatch.setattr(metrics, "collect", figures.families)
+    monkeypatch.setattr(Processes, "collect", lambda _: figures.families())
     return figures
 
 
@@ -185,13 +185,13 @@ async def test_what_fails_is_told_and_tried_again(monkeypatch, figures, quick, l
     monitor = Service().monitor()
     answers = iter([OSError("no such file"), CollectorRegistry().collect()])
 
-    def collect():
+    def collect(_):
         answer = next(answers, [])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(metrics, "collect", collect)
+    monkeypatch.setattr(Processes, "collect", collect)
     monitor._interval = 0.001
 
     async def has_history() -> bool:
