@@ -14,6 +14,7 @@ import asyncpg
 from bench import PROJECT
 from bench.chaos.keeper import Keeper
 from bench.demo.process import ServiceProcess
+from bench.gateway.books import TIMEZONE, Books
 from bench.gateway.cdrs import write_account
 from bench.gateway.provision import provision
 from bench.gateway.sms import ACCOUNTS
@@ -54,6 +55,7 @@ class Bed:
     jasmin: Jasmin
     smsc: Smsc
     tap: Tap
+    books: Books
     keeper: Keeper
     pool: asyncpg.Pool
     http: aiohttp.ClientSession
@@ -103,7 +105,7 @@ class Bed:
 
 @asynccontextmanager
 async def make_bed(
-    stack: Stack, place: Path, split: str, tell: Callable[[str], None]
+    stack: Stack, place: Path, split: str, books: Books, tell: Callable[[str], None]
 ) -> AsyncIterator[Bed]:
     """Start what is missing beside RabbitMQ and PostgreSQL, and tell Jasmin what to do.
 
@@ -111,6 +113,7 @@ async def make_bed(
         stack: running servers.
         place: where the others work, and logs go.
         split: how Jasmin marks the parts of long messages, ``udh`` or ``sar``.
+        books: who writes CDRs.
         tell: is given a line for each step.
 
     Raises:
@@ -118,9 +121,15 @@ async def make_bed(
         ProgramFailed: the service cannot migrate or does not become ready.
     """
     redis = Redis(place / "redis")
-    jasmin = Jasmin(place / "jasmin", stack.rabbitmq, redis, settings=_jasmin_settings(split))
+    jasmin = Jasmin(
+        place / "jasmin",
+        stack.rabbitmq,
+        redis,
+        settings=_jasmin_settings(split),
+        timezone=TIMEZONE,
+    )
     await _create_database(stack)
-    settings = {**stack.environment(DATABASE), **_SETTINGS}
+    settings = {**stack.environment(DATABASE), **_SETTINGS, **books.variables}
     await asyncio.to_thread(ServiceProcess(settings, place / "migrate.log").migrate)
     keeper = Keeper(settings, place, PROJECT)
     port = free_port()
@@ -133,7 +142,7 @@ async def make_bed(
         ):
             for account in ACCOUNTS:
                 await write_account(pool, account)
-            bed = Bed(stack, jasmin, smsc, tap, keeper, pool, http)
+            bed = Bed(stack, jasmin, smsc, tap, books, keeper, pool, http)
             tell("starting billing-service")
             keeper.start()
             await bed.consuming()

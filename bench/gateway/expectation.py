@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final
 
 from bench.chaos.model import DELIVERED, FINAL, RETRIED, meaning
@@ -28,14 +27,14 @@ class Expected:
         smpp_msgids: any of these.
         error_codes: any of these.
         delivery_ats: any of these.
-        refund: what must be given back.
+        is_refunded: whether what it has cost must be given back.
     """
 
     status: str
     smpp_msgids: Collection[str | None]
     error_codes: Collection[str | None]
     delivery_ats: Collection[datetime | None]
-    refund: Decimal
+    is_refunded: bool
 
 
 def asked_for(code: str) -> str:
@@ -55,7 +54,7 @@ def published(story: Story) -> Expected:
     """Return what the events that Jasmin published, and that can be joined, come to."""
     events = [*story.answers, *story.linked]
     if not events:
-        return Expected("queued", {None}, {None}, {None}, Decimal(0))
+        return Expected("queued", {None}, {None}, {None}, is_refunded=False)
     best = max(meaning(event.text)[0] for event in events)
     winners = [event for event in events if meaning(event.text)[0] == best]
     refused = best == RETRIED or (
@@ -66,7 +65,7 @@ def published(story: Story) -> Expected:
         smpp_msgids={_smpp_msgid(event) for event in events} - {None} or {None},
         error_codes={_error_code(event) for event in winners},
         delivery_ats={_done_at(event) for event in winners},
-        refund=story.sms.price if refused else Decimal(0),
+        is_refunded=refused,
     )
 
 

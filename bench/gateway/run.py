@@ -13,15 +13,18 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.chaos.observer import BUGS, QUEUES
+from bench.chaos.observer import BUGS
 from bench.chaos.result import Result
 from bench.gateway import counters, trace
-from bench.gateway.audit import Seen, audit
+from bench.gateway.audit import audit
 from bench.gateway.bed import DATABASE, Bed, make_bed
+from bench.gateway.books import Books
 from bench.gateway.expectation import asked_for
 from bench.gateway.quiet import until_quiet
+from bench.gateway.refusals import offer_unacceptable
+from bench.gateway.seen import Seen
 from bench.gateway.sms import ACCOUNTS, Sms, Writer
-from bench.gateway.story import tell_stories
+from bench.gateway.story import name_unanswered, tell_stories
 from bench.gateway.traffic import Traffic
 from bench.lab.check import Check
 from bench.lab.log import JsonLog
@@ -47,12 +50,14 @@ class Options:
         seed: of which outcomes.
         split: how Jasmin marks the parts of long messages.
         kill: whether Jasmin and the service are killed during the second half.
+        books: who writes CDRs.
     """
 
     messages: int
     seed: int
     split: str
     kill: bool
+    books: Books
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,17 @@ async def run(stack: Stack, place: Path, options: Options, screen: Screen) -> Re
         StackError, ProgramFailed: something does not start, or ends.
         NotAccepted: Jasmin takes no messages.
     """
-    async with make_bed(stack, place, options.split, screen.tell) as bed:
+    async with make_bed(stack, place, options.split, options.books, screen.tell) as bed:
         writer = Writer(options.seed)
         traffic = Traffic(bed, writer)
         story = Run(bed, traffic, options, screen)
         try:
+            await story.reconcile()
             screen.tell("following one message")
             steps = await trace.follow(bed, traffic, writer.write(ACCOUNTS[0], _TRACED))
             messages = list(writer.mixed(options.messages))
             half = len(messages) // 2
+            story.result.checks.append(await offer_unacceptable(bed.jasmin, writer))
             await story.undisturbed(messages[:half])
             await story.under_fire(messages[half:])
         finally:
@@ -127,7 +134,7 @@ class Run:
         counted = await self._settled()
         self.result.checks += [
             counters.compare_pdus(counted, journal, range(1, bed.smsc.binds + 1), "undisturbed"),
-            await counters.compare_settled(counted, journal, self._traffic.accepted, bed.pool),
+            await counters.compare_settled(counted, self._traffic.accepted, bed),
         ]
 
     async def under_fire(self, messages: Sequence[Sms]) -> None:
@@ -152,19 +159,21 @@ class Run:
     async def compare(self) -> dict[str, Counter[str]]:
         """Compare the database with everything; return the CDRs' statuses by outcome."""
         self._screen.tell("comparing")
-        bed, result = self._bed, self.result
-        stories = tell_stories(self._traffic.accepted, bed.smsc.journal, bed.tap)
-        seen = Seen(stories, bed.tap, self._kills)
+        bed, traffic, result = self._bed, self._traffic, self.result
+        messages = [*traffic.accepted, *name_unanswered(traffic.unconfirmed, bed.tap)]
+        stories = tell_stories(messages, bed.smsc.journal, bed.tap)
+        seen = Seen(bed.books, stories, bed.tap, self._kills)
         lost = Counter(what for _, what, _ in seen.lost())
         result.checks += [*await audit(bed.pool, seen), await self._dead_letters()]
-        await self._reconcile()
+        await self.reconcile()
         result.problems += self._bugs()
         result.figures |= {
-            "messages": len(stories),
+            "messages": len(seen.written),
             "answers_published": sum(1 for _ in bed.tap.answers()),
             "receipts_published": sum(1 for _ in bed.tap.receipts()),
             "bills_published": sum(1 for _ in bed.tap.bills()),
-            "not_answered_by_jasmin": len(self._traffic.unconfirmed),
+            "not_answered_by_jasmin": len(traffic.unconfirmed),
+            "queued_and_not_answered": len(messages) - len(traffic.accepted),
             "submitted_twice_by_jasmin": sum(story.is_repeated for story in stories.values()),
             "lost_by_jasmin_when_killed": dict(lost) if lost else 0,
         }
@@ -173,6 +182,13 @@ class Run:
             code = stories[row["message_id"]].sms.code
             statuses.setdefault(code, Counter())[row["status"]] += 1
         return statuses
+
+    async def reconcile(self) -> None:
+        """Let the service compare by itself; the first time it notes the opening balances."""
+        dsn = self._bed.stack.postgres.dsn(DATABASE)
+        code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
+        if code != 0:
+            self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")
 
     async def _send(self, messages: Sequence[Sms]) -> None:
         await self._traffic.send(
@@ -201,7 +217,7 @@ class Run:
 
     async def _dead_letters(self) -> Check:
         queues = await asyncio.to_thread(self._bed.stack.rabbitmq.queues)
-        dead = {f"{name}.dead" for name in QUEUES}
+        dead = {f"{name}.dead" for name in self._bed.books.queues}
         found = {each["name"]: each["messages"] for each in queues if each["name"] in dead}
         return Check("dead letters: none").compare(dict.fromkeys(sorted(dead), 0), found)
 
@@ -213,9 +229,3 @@ class Run:
             for line in JsonLog(life.log).new_lines()
         ]
         return [f"{event}: see {name}" for event, name in lines if event in BUGS]
-
-    async def _reconcile(self) -> None:
-        dsn = self._bed.stack.postgres.dsn(DATABASE)
-        code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
-        if code != 0:
-            self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")

@@ -1,8 +1,8 @@
 """The messages of a run, and the accounts that they are sent from."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 from uuid import UUID, uuid5
@@ -11,16 +11,24 @@ from bench.smsc.outcomes import OUTCOMES, Outcome, outcome_of
 
 RATE: Final = Decimal("0.10")
 """What a part costs, by Jasmin's route."""
-EARLY_PERCENT: Final = 30
-"""How much of it Jasmin takes at once; the rest is what it publishes a bill for."""
-BILL: Final = RATE * (100 - EARLY_PERCENT) / 100
+PREFIX: Final = "346"
+"""What all numbers begin with."""
 
 _NAMESPACE: Final = UUID("0d4f0f5e-3a57-4d0f-9d43-5a3f6a1f7c11")
 _PLAIN: Final = "00"
 _EACH_PART: Final = "60"
 _LONG_EVERY: Final = 8
 _PART_LENGTH: Final = 150
+# Whose turn it is, by its place in ACCOUNTS.
+_TURNS: Final = (0, 2, 0, 1)
 _PLAIN_SHARE: Final = 0.5
+_SENDERS: Final = ("34600", "Acme Ltd", None)
+_OPTIONS: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {"priority": "2"},
+    {"validity-period": "60"},
+    {"tags": "7"},
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,14 @@ class Account:
         uid: its user in Jasmin: id and name.
         password: of that user; SMPP allows 8 characters.
         channel: how it submits, ``http`` or ``smpp``.
+        early_percent: how much of the price Jasmin takes at once, and publishes a bill for the
+            rest; None for all of it.
     """
 
     uid: str
     password: str
     channel: str
+    early_percent: int | None = 30
 
     @property
     def id(self) -> UUID:
@@ -43,7 +54,11 @@ class Account:
         return uuid5(_NAMESPACE, self.uid)
 
 
-ACCOUNTS: Final = (Account("acme", "s3cret-1", "http"), Account("globex", "s3cret-2", "smpp"))
+ACCOUNTS: Final = (
+    Account("acme", "s3cret-1", "http"),
+    Account("globex", "s3cret-2", "smpp"),
+    Account("initech", "s3cret-3", "http", early_percent=None),
+)
 
 
 @dataclass
@@ -57,6 +72,8 @@ class Sms:
         message_id: Jasmin's, once it has answered.
         submitted_at: when it was handed to Jasmin, and
         accepted_at: when Jasmin had answered; POSIX seconds.
+        sender: whom it is from; None for whatever the operator puts there.
+        options: what else the HTTP API is asked for, which changes what Jasmin queues.
     """
 
     account: Account
@@ -65,6 +82,13 @@ class Sms:
     message_id: str | None = None
     submitted_at: float = 0.0
     accepted_at: float = 0.0
+    sender: str | None = _SENDERS[0]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether Jasmin has answered that it will send it."""
+        return self.accepted_at > 0
 
     @property
     def code(self) -> str:
@@ -83,8 +107,19 @@ class Sms:
 
     @property
     def price(self) -> Decimal:
-        """What its account is charged."""
+        """What its account is charged once the operator has taken it."""
         return RATE * self.parts
+
+    @property
+    def charged(self) -> Decimal:
+        """How much of it Jasmin takes at once, whatever becomes of the message."""
+        percent = self.account.early_percent
+        return self.price if percent is None else self.price * percent / 100
+
+    @property
+    def bill(self) -> Decimal:
+        """What Jasmin publishes a bill for, once the operator has taken it."""
+        return self.price - self.charged
 
 
 class Writer:
@@ -97,7 +132,13 @@ class Writer:
     def write(self, account: Account, code: str, parts: int = 1) -> Sms:
         """Return a message with an outcome."""
         self._serial += 1
-        return Sms(account, f"346{self._serial:06d}{code}", parts)
+        return Sms(
+            account,
+            f"{PREFIX}{self._serial:06d}{code}",
+            parts,
+            sender=_SENDERS[self._serial % len(_SENDERS)],
+            options=_OPTIONS[self._serial % len(_OPTIONS)],
+        )
 
     def again(self, sms: Sms) -> Sms:
         """Return the same message to another number, for one that nothing is known of."""
@@ -109,7 +150,10 @@ class Writer:
         for number in range(count):
             in_turn = number < len(codes) or self._dice.random() > _PLAIN_SHARE
             code = codes[number % len(codes)] if in_turn else _PLAIN
-            account = ACCOUNTS[1] if number % 4 == 3 and code != _EACH_PART else ACCOUNTS[0]
+            # Every outcome comes to every account in time.
+            account = ACCOUNTS[_TURNS[(number + number // len(codes)) % len(_TURNS)]]
+            if code == _EACH_PART:
+                account = ACCOUNTS[0]
             is_long = account.channel == "http" and (
                 code == _EACH_PART or number % _LONG_EVERY == 0
             )

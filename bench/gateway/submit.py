@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -12,7 +13,6 @@ from bench.smsc.pdus import text_of
 from bench.smsc.session import Session, SessionLost, status_name
 from bench.stack.jasmin import Jasmin
 
-SENDER: Final = "34600"
 _ANSWER_SECONDS: Final = 60.0
 _SUCCESS: Final = 'Success "'
 
@@ -48,9 +48,10 @@ class Http:
             "username": sms.account.uid,
             "password": sms.account.password,
             "to": sms.destination,
-            "from": SENDER,
             "content": sms.text,
             "dlr": "yes",
+            **({} if sms.sender is None else {"from": sms.sender}),
+            **sms.options,
         }
         try:
             async with self._http.post(f"{self._jasmin.http_url}/send", data=form) as response:
@@ -85,7 +86,7 @@ class Smpp:
             answer = await asyncio.wait_for(
                 session.post(
                     "submit_sm",
-                    source_addr=SENDER,
+                    source_addr=sms.sender or "",
                     destination_addr=sms.destination,
                     short_message=sms.text.encode(),
                     registered_delivery=1,
@@ -142,7 +143,7 @@ class Smpp:
             session.answer(request)
 
 
-def channels(jasmin: Jasmin, accounts: tuple[Account, ...]) -> dict[Account, Channel]:
+def channels(jasmin: Jasmin, accounts: Iterable[Account]) -> dict[Account, Channel]:
     """Return each account's way to submit."""
     return {
         account: Http(jasmin) if account.channel == "http" else Smpp(jasmin, account)
