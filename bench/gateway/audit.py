@@ -68,13 +68,13 @@ def _written(seen: Seen, rows: Mapping[str, asyncpg.Record]) -> Check:
 
 def _asked_for(seen: Seen, rows: Mapping[str, asyncpg.Record]) -> Check:
     """Of messages of which nothing was lost, whatever was killed meanwhile."""
-    check = Check("CDRs: the outcome that the number asks for")
+    check = Check("CDRs: the outcome that the number asks for; queued, where Jasmin drops it")
     broken = {story.sms.message_id for story, _, _ in seen.lost()}
     for story, row in seen.with_rows(rows):
         if story.sms.message_id in broken:
             continue
         check.compared += 1
-        status = asked_for(story.sms.code)
+        status = asked_for(story.sms)
         if row["status"] != status:
             check.differ(story.complaint("status", status, row["status"]))
     return check
@@ -85,7 +85,7 @@ def _published(seen: Seen, rows: Mapping[str, asyncpg.Record]) -> Check:
     for story, row in seen.with_rows(rows):
         check.compared += 1
         expected = published(story)
-        refund = seen.books.refund(story.sms) if expected.is_refunded else None
+        refund = seen.books.refund(story.sms, expected) or None
         for field, allowed in (
             ("status", {expected.status}),
             ("smpp_msgid", expected.smpp_msgids),

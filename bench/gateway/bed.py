@@ -39,6 +39,7 @@ _SETTINGS: Final = {
     "BILLING_HTTP_PORT": "0",
     "BILLING_LOG_FORMAT": "json",
     "BILLING_WORKERS": "2",
+    "BILLING_REFUND_RECEIPTS": '["rejected"]',
     # So short that a run of a minute gets to see what they do.
     "BILLING_REFUND_SETTLE": str(SETTLE_SECONDS),
     "BILLING_PARKING_GUESS_GRACE": "3",

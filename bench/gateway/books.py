@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from bench.chaos.observer import QUEUES
+from bench.gateway.expectation import Expected
 from bench.gateway.sms import Sms
 from bench.gateway.story import Story
 
@@ -54,6 +55,12 @@ class Books:
             return sms.price
         return sms.charged if self.debits else Decimal(0)
 
-    def refund(self, sms: Sms) -> Decimal:
-        """What comes back when the operator refuses a message: what it has cost until then."""
-        return sms.charged if self.captures else sms.price
+    def refund(self, sms: Sms, expected: Expected) -> Decimal:
+        """What comes back of a message: what it has cost until it failed.
+
+        What is debited by a bill of Jasmin's, which names no message, is not known to be its cost.
+        """
+        if not expected.is_refunded:
+            return Decimal(0)
+        is_known = not self.captures or (expected.is_taken and not self.debits)
+        return sms.price if is_known else sms.charged

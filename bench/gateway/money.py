@@ -58,7 +58,7 @@ def _entries(seen: Seen) -> Entries:
     entries: Entries = {}
     for message_id, story in seen.written.items():
         debit = seen.books.debited(story.sms)
-        credit = seen.books.refund(story.sms) if published(story).is_refunded else Decimal(0)
+        credit = seen.books.refund(story.sms, published(story))
         if count := (debit > 0) + (credit > 0):
             entries[message_id, story.sms.account.id] = debit, credit, count
     for bill in seen.tap.bills() if seen.books.debits else ():

@@ -1,9 +1,9 @@
-"""The run from start to end: one message traced, half undisturbed, the other half under fire."""
+"""The run from start to end: one message traced, some undisturbed, the others under fire."""
 
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from bench.gateway import counters, trace
 from bench.gateway.audit import audit
 from bench.gateway.bed import DATABASE, Bed, make_bed
 from bench.gateway.books import Books
-from bench.gateway.expectation import asked_for
+from bench.gateway.expectation import outcome_status
 from bench.gateway.quiet import until_quiet
 from bench.gateway.refusals import offer_unacceptable
 from bench.gateway.seen import Seen
@@ -33,6 +33,7 @@ from bench.smsc.outcomes import OUTCOMES
 from bench.stack import Stack
 
 _TRACED: Final = "01"
+_DROPPED: Final = "dropped"
 # How much of the second half Jasmin has accepted by then.
 _JASMIN_KILL: Final = 0.33
 _SERVICE_KILLS: Final = (0.5, 0.67, 0.83)
@@ -81,7 +82,10 @@ class Report:
             table.add_column(name)
         for code, statuses in sorted(self.statuses.items()):
             found = ", ".join(f"{count} {status}" for status, count in statuses.items())
-            table.add_row(code, OUTCOMES[code].title, found, asked_for(code))
+            if code == _DROPPED:
+                table.add_row(code, "never gets it", found, "queued")
+            else:
+                table.add_row(code, OUTCOMES[code].title, found, outcome_status(code))
         console.print(table)
         console.print(trace.show(self.steps))
         self.result.show(console)
@@ -103,10 +107,11 @@ async def run(stack: Stack, place: Path, options: Options, screen: Screen) -> Re
             screen.tell("following one message")
             steps = await trace.follow(bed, traffic, writer.write(ACCOUNTS[0], _TRACED))
             messages = list(writer.mixed(options.messages))
-            half = len(messages) // 2
+            calm = len(messages) // 2 if options.kill else len(messages)
             story.result.checks.append(await offer_unacceptable(bed.jasmin, writer))
-            await story.undisturbed(messages[:half])
-            await story.under_fire(messages[half:])
+            await story.undisturbed(messages[:calm])
+            if options.kill:
+                await story.under_fire(messages[calm:])
         finally:
             await traffic.close()
         return Report(story.result, steps, await story.compare())
@@ -119,7 +124,6 @@ class Run:
         self.result = Result("gateway", options.seed)
         self._bed = bed
         self._traffic = traffic
-        self._kill = options.kill
         self._screen = screen
         self._dice = random.Random(options.seed)  # noqa: S311 - no secret
         self._kills: list[tuple[float, float]] = []
@@ -141,19 +145,17 @@ class Run:
         """Send messages while Jasmin and then the service are killed."""
         self._screen.tell(f"{len(messages)} messages more")
         bed, sent = self._bed, len(self._traffic.accepted)
-        first_bind, title = 1, "at the end"
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send(messages))
-            if self._kill:
-                await self._traffic.reached(sent + int(_JASMIN_KILL * len(messages)))
-                first_bind, title = bed.smsc.binds + 1, "since Jasmin was killed"
-                self._kills.append(await self._strike(bed.kill_jasmin, "Jasmin"))
-                for share in _SERVICE_KILLS:
-                    await self._traffic.reached(sent + int(share * len(messages)))
-                    await self._until_busy()
-                    await self._strike(bed.kill_service, "billing-service")
+            await self._traffic.reached(sent + int(_JASMIN_KILL * len(messages)))
+            first_bind = bed.smsc.binds + 1
+            self._kills.append(await self._strike(bed.kill_jasmin, "Jasmin"))
+            for share in _SERVICE_KILLS:
+                await self._traffic.reached(sent + int(share * len(messages)))
+                await self._until_busy()
+                await self._strike(bed.kill_service, "billing-service")
         counted = await self._settled()
-        binds = range(first_bind, bed.smsc.binds + 1)
+        binds, title = range(first_bind, bed.smsc.binds + 1), "since Jasmin was killed"
         self.result.checks.append(counters.compare_pdus(counted, bed.smsc.journal, binds, title))
 
     async def compare(self) -> dict[str, Counter[str]]:
@@ -177,11 +179,7 @@ class Run:
             "submitted_twice_by_jasmin": sum(story.is_repeated for story in stories.values()),
             "lost_by_jasmin_when_killed": dict(lost) if lost else 0,
         }
-        statuses: dict[str, Counter[str]] = {}
-        for row in await bed.pool.fetch("SELECT message_id, status FROM sms_cdr"):
-            code = stories[row["message_id"]].sms.code
-            statuses.setdefault(code, Counter())[row["status"]] += 1
-        return statuses
+        return await self._statuses(seen)
 
     async def reconcile(self) -> None:
         """Let the service compare by itself; the first time it notes the opening balances."""
@@ -189,6 +187,13 @@ class Run:
         code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
         if code != 0:
             self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")
+
+    async def _statuses(self, seen: Seen) -> dict[str, Counter[str]]:
+        rows = await self._bed.pool.fetch("SELECT message_id, status FROM sms_cdr")
+        statuses: dict[str, Counter[str]] = defaultdict(Counter)
+        for story, status in seen.with_rows({row["message_id"]: row["status"] for row in rows}):
+            statuses[_DROPPED if story.sms.is_dropped else story.sms.code][status] += 1
+        return statuses
 
     async def _send(self, messages: Sequence[Sms]) -> None:
         await self._traffic.send(

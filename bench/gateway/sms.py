@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 from uuid import UUID, uuid5
@@ -19,6 +19,12 @@ _PLAIN: Final = "00"
 _EACH_PART: Final = "60"
 _LONG_EVERY: Final = 8
 _PART_LENGTH: Final = 150
+_UNICODE_PART_LENGTH: Final = 65
+_PIECE_EVERY: Final = 5
+_DROPPED_EVERY: Final = 16
+# Jasmin takes this, and charges for it; later its smpp.pdu cannot write tenths of seconds above
+# nine, and it drops the message without a word to anybody.
+_UNWRITABLE: Final = {"sdt": "2030-01-01 12:00:00.95"}
 # Whose turn it is, by its place in ACCOUNTS.
 _TURNS: Final = (0, 2, 0, 1)
 _PLAIN_SHARE: Final = 0.5
@@ -26,8 +32,9 @@ _SENDERS: Final = ("34600", "Acme Ltd", None)
 _OPTIONS: Final[tuple[dict[str, str], ...]] = (
     {},
     {"priority": "2"},
-    {"validity-period": "60"},
-    {"tags": "7"},
+    {"sdt": "2030-01-01 12:00:00"},
+    {"coding": "8"},
+    {"coding": "8", "priority": "1"},
 )
 
 
@@ -56,7 +63,7 @@ class Account:
 
 ACCOUNTS: Final = (
     Account("acme", "s3cret-1", "http"),
-    Account("globex", "s3cret-2", "smpp"),
+    Account("globex", "s3cret-2", "smpp", early_percent=45),
     Account("initech", "s3cret-3", "http", early_percent=None),
 )
 
@@ -74,6 +81,8 @@ class Sms:
         accepted_at: when Jasmin had answered; POSIX seconds.
         sender: whom it is from; None for whatever the operator puts there.
         options: what else the HTTP API is asked for, which changes what Jasmin queues.
+        is_piece: it is the second part of two that its SMPP client has made itself. To Jasmin it
+            is a message of one part.
     """
 
     account: Account
@@ -84,11 +93,17 @@ class Sms:
     accepted_at: float = 0.0
     sender: str | None = _SENDERS[0]
     options: Mapping[str, str] = field(default_factory=dict)
+    is_piece: bool = False
 
     @property
     def is_accepted(self) -> bool:
         """Whether Jasmin has answered that it will send it."""
         return self.accepted_at > 0
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether Jasmin takes it, and then drops it."""
+        return self.options == _UNWRITABLE
 
     @property
     def code(self) -> str:
@@ -102,8 +117,15 @@ class Sms:
 
     @property
     def text(self) -> str:
-        """Letters that all alphabets have, as many as the parts need."""
+        """Letters that its alphabet has, as many as the parts need."""
+        if self.is_unicode:
+            return "žluť" if self.parts == 1 else "ž" * (_UNICODE_PART_LENGTH * self.parts)
         return "hello" if self.parts == 1 else "x" * (_PART_LENGTH * self.parts)
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether it is sent in UCS-2."""
+        return self.options.get("coding") == "8"
 
     @property
     def price(self) -> Decimal:
@@ -137,24 +159,34 @@ class Writer:
             f"{PREFIX}{self._serial:06d}{code}",
             parts,
             sender=_SENDERS[self._serial % len(_SENDERS)],
-            options=_OPTIONS[self._serial % len(_OPTIONS)],
+            options={} if account.channel == "smpp" else _OPTIONS[self._serial % len(_OPTIONS)],
+            is_piece=account.channel == "smpp" and self._serial % _PIECE_EVERY == 0,
         )
+
+    def write_dropped(self) -> Sms:
+        """Return a message that never gets to the operator."""
+        return replace(self.write(ACCOUNTS[0], _PLAIN), options=_UNWRITABLE)
 
     def again(self, sms: Sms) -> Sms:
         """Return the same message to another number, for one that nothing is known of."""
+        if sms.is_dropped:
+            return self.write_dropped()
         return self.write(sms.account, sms.code, sms.parts)
 
     def mixed(self, count: int) -> Iterator[Sms]:
         """Yield messages with all outcomes, in turn half of the time; the others are plain."""
-        codes = sorted(OUTCOMES)
         for number in range(count):
-            in_turn = number < len(codes) or self._dice.random() > _PLAIN_SHARE
-            code = codes[number % len(codes)] if in_turn else _PLAIN
-            # Every outcome comes to every account in time.
-            account = ACCOUNTS[_TURNS[(number + number // len(codes)) % len(_TURNS)]]
-            if code == _EACH_PART:
-                account = ACCOUNTS[0]
-            is_long = account.channel == "http" and (
-                code == _EACH_PART or number % _LONG_EVERY == 0
-            )
-            yield self.write(account, code, self._dice.choice((2, 3)) if is_long else 1)
+            if number % _DROPPED_EVERY == _DROPPED_EVERY - 1:
+                yield self.write_dropped()
+            else:
+                yield self._mixed(number - number // _DROPPED_EVERY)
+
+    def _mixed(self, number: int) -> Sms:
+        codes = sorted(OUTCOMES)
+        in_turn = number < len(codes) or self._dice.random() > _PLAIN_SHARE
+        code = codes[number % len(codes)] if in_turn else _PLAIN
+        # Every outcome comes to every account in time.
+        turn = (number + number // len(codes)) % len(_TURNS)
+        account = ACCOUNTS[0 if code == _EACH_PART else _TURNS[turn]]
+        is_long = account.channel == "http" and (code == _EACH_PART or number % _LONG_EVERY == 0)
+        return self.write(account, code, self._dice.choice((2, 3)) if is_long else 1)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 import aiohttp
+from smpplib import consts
 
 from bench.gateway.sms import Account, Sms
 from bench.smsc.pdus import text_of
@@ -15,6 +16,8 @@ from bench.stack.jasmin import Jasmin
 
 _ANSWER_SECONDS: Final = 60.0
 _SUCCESS: Final = 'Success "'
+# The header of a part (3GPP TS 23.040, 9.2.3.24.1): reference 7, two parts, the second.
+_SECOND_OF_TWO: Final = b"\x05\x00\x03\x07\x02\x02"
 
 
 class NotAccepted(Exception):
@@ -48,8 +51,8 @@ class Http:
             "username": sms.account.uid,
             "password": sms.account.password,
             "to": sms.destination,
-            "content": sms.text,
             "dlr": "yes",
+            **_content(sms),
             **({} if sms.sender is None else {"from": sms.sender}),
             **sms.options,
         }
@@ -88,7 +91,8 @@ class Smpp:
                     "submit_sm",
                     source_addr=sms.sender or "",
                     destination_addr=sms.destination,
-                    short_message=sms.text.encode(),
+                    short_message=(_SECOND_OF_TWO if sms.is_piece else b"") + sms.text.encode(),
+                    esm_class=consts.SMPP_GSMFEAT_UDHI if sms.is_piece else 0,
                     registered_delivery=1,
                 ),
                 _ANSWER_SECONDS,
@@ -141,6 +145,12 @@ class Smpp:
         """Take the receipts that Jasmin passes on to its users, and its enquire_link."""
         async for request in session.requests():
             session.answer(request)
+
+
+def _content(sms: Sms) -> dict[str, str]:
+    if sms.is_unicode:
+        return {"hex-content": sms.text.encode("utf-16-be").hex()}
+    return {"content": sms.text}
 
 
 def channels(jasmin: Jasmin, accounts: Iterable[Account]) -> dict[Account, Channel]:
