@@ -34,6 +34,7 @@ from bench.stack import Stack
 
 _TRACED: Final = "01"
 _DROPPED: Final = "dropped"
+_ABANDONED: Final = 3
 # How much of the second half Jasmin has accepted by then.
 _JASMIN_KILL: Final = 0.33
 _SERVICE_KILLS: Final = (0.5, 0.67, 0.83)
@@ -109,6 +110,9 @@ async def run(stack: Stack, place: Path, options: Options, screen: Screen) -> Re
             messages = list(writer.mixed(options.messages))
             calm = len(messages) // 2 if options.kill else len(messages)
             story.result.checks.append(await offer_unacceptable(bed.jasmin, writer))
+            if options.books.captures:  # the service has CDRs even of what no sender knows
+                for _ in range(_ABANDONED):
+                    await traffic.abandon(writer.write(ACCOUNTS[0], _TRACED))
             await story.undisturbed(messages[:calm])
             if options.kill:
                 await story.under_fire(messages[calm:])
@@ -138,7 +142,7 @@ class Run:
         counted = await self._settled()
         self.result.checks += [
             counters.compare_pdus(counted, journal, range(1, bed.smsc.binds + 1), "undisturbed"),
-            await counters.compare_settled(counted, self._traffic.accepted, bed),
+            await counters.compare_settled(counted, self._queued(), bed),
         ]
 
     async def under_fire(self, messages: Sequence[Sms]) -> None:
@@ -162,7 +166,7 @@ class Run:
         """Compare the database with everything; return the CDRs' statuses by outcome."""
         self._screen.tell("comparing")
         bed, traffic, result = self._bed, self._traffic, self.result
-        messages = [*traffic.accepted, *name_unanswered(traffic.unconfirmed, bed.tap)]
+        messages = self._queued()
         stories = tell_stories(messages, bed.smsc.journal, bed.tap)
         seen = Seen(bed.books, stories, bed.tap, self._kills)
         lost = Counter(what for _, what, _ in seen.lost())
@@ -187,6 +191,11 @@ class Run:
         code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
         if code != 0:
             self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")
+
+    def _queued(self) -> list[Sms]:
+        """Return all messages that have an id, whether or not their sender was told."""
+        traffic = self._traffic
+        return [*traffic.accepted, *name_unanswered(traffic.unconfirmed, self._bed.tap)]
 
     async def _statuses(self, seen: Seen) -> dict[str, Counter[str]]:
         rows = await self._bed.pool.fetch("SELECT message_id, status FROM sms_cdr")

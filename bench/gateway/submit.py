@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 from smpplib import consts
@@ -47,17 +48,9 @@ class Http:
 
     async def submit(self, sms: Sms) -> str:
         """Return Jasmin's message id. Raises NotAccepted."""
-        form = {
-            "username": sms.account.uid,
-            "password": sms.account.password,
-            "to": sms.destination,
-            "dlr": "yes",
-            **_content(sms),
-            **({} if sms.sender is None else {"from": sms.sender}),
-            **sms.options,
-        }
+        url = f"{self._jasmin.http_url}/send"
         try:
-            async with self._http.post(f"{self._jasmin.http_url}/send", data=form) as response:
+            async with self._http.post(url, data=_form(sms)) as response:
                 answer = await response.text()
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"HTTP API: {error}") from None
@@ -147,10 +140,28 @@ class Smpp:
             session.answer(request)
 
 
-def _content(sms: Sms) -> dict[str, str]:
+def _form(sms: Sms) -> dict[str, str]:
+    text = {"content": sms.text}
     if sms.is_unicode:
-        return {"hex-content": sms.text.encode("utf-16-be").hex()}
-    return {"content": sms.text}
+        text = {"hex-content": sms.text.encode("utf-16-be").hex()}
+    return {
+        "username": sms.account.uid,
+        "password": sms.account.password,
+        "to": sms.destination,
+        "dlr": "yes",
+        **text,
+        **({} if sms.sender is None else {"from": sms.sender}),
+        **sms.options,
+    }
+
+
+async def hand_over_and_leave(jasmin: Jasmin, sms: Sms) -> None:
+    """Submit a message over HTTP, and hang up before Jasmin answers."""
+    sms.submitted_at = time.time()
+    _, writer = await asyncio.open_connection(jasmin.host, jasmin.port)
+    writer.write(f"GET /send?{urlencode(_form(sms))} HTTP/1.0\r\n\r\n".encode())
+    writer.close()
+    await writer.wait_closed()
 
 
 def channels(jasmin: Jasmin, accounts: Iterable[Account]) -> dict[Account, Channel]:

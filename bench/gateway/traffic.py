@@ -8,7 +8,14 @@ from typing import Final
 from bench.gateway.bed import Bed
 from bench.gateway.cdrs import write_cdr
 from bench.gateway.sms import ACCOUNTS, Sms, Writer
-from bench.gateway.submit import NotAccepted, NotSent, channels, close_all, hand_over
+from bench.gateway.submit import (
+    NotAccepted,
+    NotSent,
+    channels,
+    close_all,
+    hand_over,
+    hand_over_and_leave,
+)
 
 _AT_ONCE: Final = 6
 _RETRY_SECONDS: Final = 0.5
@@ -63,6 +70,11 @@ class Traffic:
         if not self._bed.books.captures:
             await write_cdr(self._bed.pool, sms)
         self.accepted.append(sms)
+
+    async def abandon(self, sms: Sms) -> None:
+        """Submit a message without waiting for its id."""
+        await hand_over_and_leave(self._bed.jasmin, sms)
+        self.unconfirmed.append(sms)
 
     async def _work(self, messages: Iterator[Sms], progress: Callable[[int], None]) -> None:
         for sms in messages:

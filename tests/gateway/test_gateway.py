@@ -38,7 +38,8 @@ def test_without_a_gateway_every_cdr_is_made_of_what_jasmin_queued(tmp_path: Pat
     assert result["problems"] == []
     assert differing(result) == set()
     assert code == 0
-    assert result["messages"] == 65
+    assert result["queued_and_not_answered"] == 3
+    assert result["messages"] == 65 + 3
     captured = [check for check in result["checks"] if check["what"].startswith("captured: ")]
     assert len(captured) == 3
     assert all(check["compared"] >= 65 for check in captured)
