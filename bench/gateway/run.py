@@ -125,7 +125,7 @@ class Run:
     """What happens while everything is up; keeps what it comes to in ``result``."""
 
     def __init__(self, bed: Bed, traffic: Traffic, options: Options, screen: Screen) -> None:
-        self.result = Result("gateway", options.seed)
+        self.result = Result("capture" if options.books.captures else "gateway", options.seed)
         self._bed = bed
         self._traffic = traffic
         self._screen = screen

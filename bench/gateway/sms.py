@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 from uuid import UUID, uuid5
@@ -22,9 +22,9 @@ _PART_LENGTH: Final = 150
 _UNICODE_PART_LENGTH: Final = 65
 _PIECE_EVERY: Final = 5
 _DROPPED_EVERY: Final = 16
-# Jasmin takes this, and charges for it; later its smpp.pdu cannot write tenths of seconds above
-# nine, and it drops the message without a word to anybody.
-_UNWRITABLE: Final = {"sdt": "2030-01-01 12:00:00.95"}
+# SMPP has room for 20 digits. Jasmin takes more, and charges for them; later it cannot write the
+# submit_sm, and drops the message without a word to anybody.
+_WRITABLE_DIGITS: Final = 20
 # Whose turn it is, by its place in ACCOUNTS.
 _TURNS: Final = (0, 2, 0, 1)
 _PLAIN_SHARE: Final = 0.5
@@ -32,7 +32,8 @@ _SENDERS: Final = ("34600", "Acme Ltd", None)
 _OPTIONS: Final[tuple[dict[str, str], ...]] = (
     {},
     {"priority": "2"},
-    {"sdt": "2030-01-01 12:00:00"},
+    {"sdt": "300101120000004+"},
+    {"sdt": "000001000000000R"},
     {"coding": "8"},
     {"coding": "8", "priority": "1"},
 )
@@ -103,7 +104,7 @@ class Sms:
     @property
     def is_dropped(self) -> bool:
         """Whether Jasmin takes it, and then drops it."""
-        return self.options == _UNWRITABLE
+        return len(self.destination) > _WRITABLE_DIGITS
 
     @property
     def code(self) -> str:
@@ -165,7 +166,9 @@ class Writer:
 
     def write_dropped(self) -> Sms:
         """Return a message that never gets to the operator."""
-        return replace(self.write(ACCOUNTS[0], _PLAIN), options=_UNWRITABLE)
+        sms = self.write(ACCOUNTS[0], _PLAIN)
+        sms.destination += _PLAIN * (_WRITABLE_DIGITS // len(_PLAIN))
+        return sms
 
     def again(self, sms: Sms) -> Sms:
         """Return the same message to another number, for one that nothing is known of."""

@@ -15,7 +15,7 @@ from bench.gateway.sms import PREFIX
 
 _QUEUE: Final = "gateway.tap"
 # Of a pickle no more is read than this: no two messages go to the same one.
-_NUMBER: Final = re.compile(rb"%b\d{8}" % PREFIX.encode())
+_NUMBER: Final = re.compile(rb"%b\d{8,}" % PREFIX.encode())
 _BINDINGS: Final = (
     ("messaging", "dlr.#"),
     ("messaging", "submit.sm.#"),
