@@ -30,6 +30,8 @@ DATABASE: Final = "gateway"
 RETRIES: Final = 3
 """How often Jasmin submits at most what the operator cannot take just now."""
 SETTLE_SECONDS: Final = 5
+OUTAGE_SECONDS: Final = 10
+"""How long a kill may hold up a message that is being tried again: it must not be refunded then."""
 
 _BIND_SECONDS: Final = 60.0
 _READY_SECONDS: Final = 90.0
@@ -41,7 +43,6 @@ _SETTINGS: Final = {
     "BILLING_WORKERS": "2",
     "BILLING_REFUND_RECEIPTS": '["rejected"]',
     # So short that a run of a minute gets to see what they do.
-    "BILLING_REFUND_SETTLE": str(SETTLE_SECONDS),
     "BILLING_PARKING_GUESS_GRACE": "3",
     "BILLING_PARKING_PART_GRACE": "5",
     "BILLING_SHUTDOWN_TIMEOUT": "10",
@@ -106,7 +107,13 @@ class Bed:
 
 @asynccontextmanager
 async def make_bed(
-    stack: Stack, place: Path, split: str, books: Books, tell: Callable[[str], None]
+    stack: Stack,
+    place: Path,
+    split: str,
+    books: Books,
+    tell: Callable[[str], None],
+    *,
+    settle: int,
 ) -> AsyncIterator[Bed]:
     """Start what is missing beside RabbitMQ and PostgreSQL, and tell Jasmin what to do.
 
@@ -116,6 +123,7 @@ async def make_bed(
         split: how Jasmin marks the parts of long messages, ``udh`` or ``sar``.
         books: who writes CDRs.
         tell: is given a line for each step.
+        settle: seconds after which a message is refunded that is not tried again.
 
     Raises:
         StackError: a server cannot be installed or started, or Jasmin does not bind.
@@ -131,6 +139,7 @@ async def make_bed(
     )
     await _create_database(stack)
     settings = {**stack.environment(DATABASE), **_SETTINGS, **books.variables}
+    settings["BILLING_REFUND_SETTLE"] = str(settle)
     await asyncio.to_thread(ServiceProcess(settings, place / "migrate.log").migrate)
     keeper = Keeper(settings, place, PROJECT)
     port = free_port()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from bench.gateway.bed import SETTLE_SECONDS, Bed
+from bench.gateway.bed import Bed
 from bench.gateway.cdrs import CONNECTOR
 
 _LIMIT_SECONDS: Final = 900.0
@@ -14,7 +14,7 @@ _POLL_SECONDS: Final = 0.5
 # RabbitMQ's figures are up to two seconds old.
 _STILL_SECONDS: Final = 3.0
 # Events that nothing matches are looked at again when their time of grace is over.
-_PARKED_STILL_SECONDS: Final = SETTLE_SECONDS + 10.0
+_PARKED_STILL_SECONDS: Final = 15.0
 _WAITING: Final = """
     SELECT (SELECT count(*) FROM billing_parked) AS parked,
            (SELECT count(*) FROM billing_refund WHERE booked_at IS NULL) AS owed

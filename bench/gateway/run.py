@@ -17,7 +17,7 @@ from bench.chaos.observer import BUGS
 from bench.chaos.result import Result
 from bench.gateway import counters, trace
 from bench.gateway.audit import audit
-from bench.gateway.bed import DATABASE, Bed, make_bed
+from bench.gateway.bed import DATABASE, OUTAGE_SECONDS, SETTLE_SECONDS, Bed, make_bed
 from bench.gateway.books import Books
 from bench.gateway.expectation import outcome_status
 from bench.gateway.quiet import until_quiet
@@ -99,7 +99,10 @@ async def run(stack: Stack, place: Path, options: Options, screen: Screen) -> Re
         StackError, ProgramFailed: something does not start, or ends.
         NotAccepted: Jasmin takes no messages.
     """
-    async with make_bed(stack, place, options.split, options.books, screen.tell) as bed:
+    settle = SETTLE_SECONDS + (OUTAGE_SECONDS if options.kill else 0)
+    async with make_bed(
+        stack, place, options.split, options.books, screen.tell, settle=settle
+    ) as bed:
         writer = Writer(options.seed)
         traffic = Traffic(bed, writer)
         story = Run(bed, traffic, options, screen)
