@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bench import PROJECT
+from bench.gateway.books import Books
 from bench.gateway.run import Options, Report, run
 from bench.gateway.submit import NotAccepted
 from bench.lab.failures import leaves
@@ -28,6 +29,13 @@ class Split(StrEnum):
     SAR = "sar"
 
 
+class ChargeMode(StrEnum):
+    """The service's ``bill.charge_mode``."""
+
+    CONFIRM = "confirm"
+    DEBIT = "debit"
+
+
 def main(
     *,
     messages: Annotated[int, typer.Option(min=64, help="How many to send.")] = 2000,
@@ -35,6 +43,12 @@ def main(
     split: Annotated[Split, typer.Option(help="How Jasmin marks the parts of long ones.")] = (
         Split.UDH
     ),
+    capture: Annotated[
+        bool, typer.Option("--capture", help="Without a gateway: the service writes the CDRs.")
+    ] = False,
+    charge_mode: Annotated[
+        ChargeMode, typer.Option(help="With --capture: whether the service debits.")
+    ] = ChargeMode.DEBIT,
     kill: Annotated[bool, typer.Option(help="Kill Jasmin and billing-service on the way.")] = True,
     output: Annotated[
         Path | None, typer.Option(help="JSON file.", show_default="bench/results/gateway-SEED.json")
@@ -46,7 +60,8 @@ def main(
     Exit codes: 0 all is right; 1 something differs, or the run failed; 2 usage; 130 interrupted.
     """
     console = Console(highlight=False)
-    options = Options(messages, seed, split.value, kill)
+    books = Books(captures=capture, debits=capture and charge_mode is ChargeMode.DEBIT)
+    options = Options(messages, seed, split.value, kill, books)
     failures: list[str] = []
     code = 1
     try:

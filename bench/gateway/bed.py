@@ -14,6 +14,7 @@ import asyncpg
 from bench import PROJECT
 from bench.chaos.keeper import Keeper
 from bench.demo.process import ServiceProcess
+from bench.gateway.books import TIMEZONE, Books
 from bench.gateway.cdrs import write_account
 from bench.gateway.provision import provision
 from bench.gateway.sms import ACCOUNTS
@@ -29,6 +30,8 @@ DATABASE: Final = "gateway"
 RETRIES: Final = 3
 """How often Jasmin submits at most what the operator cannot take just now."""
 SETTLE_SECONDS: Final = 5
+OUTAGE_SECONDS: Final = 10
+"""How long a kill may hold up a message that is being tried again: it must not be refunded then."""
 
 _BIND_SECONDS: Final = 60.0
 _READY_SECONDS: Final = 90.0
@@ -38,8 +41,8 @@ _SETTINGS: Final = {
     "BILLING_HTTP_PORT": "0",
     "BILLING_LOG_FORMAT": "json",
     "BILLING_WORKERS": "2",
+    "BILLING_REFUND_RECEIPTS": '["rejected"]',
     # So short that a run of a minute gets to see what they do.
-    "BILLING_REFUND_SETTLE": str(SETTLE_SECONDS),
     "BILLING_PARKING_GUESS_GRACE": "3",
     "BILLING_PARKING_PART_GRACE": "5",
     "BILLING_SHUTDOWN_TIMEOUT": "10",
@@ -54,6 +57,7 @@ class Bed:
     jasmin: Jasmin
     smsc: Smsc
     tap: Tap
+    books: Books
     keeper: Keeper
     pool: asyncpg.Pool
     http: aiohttp.ClientSession
@@ -103,7 +107,13 @@ class Bed:
 
 @asynccontextmanager
 async def make_bed(
-    stack: Stack, place: Path, split: str, tell: Callable[[str], None]
+    stack: Stack,
+    place: Path,
+    split: str,
+    books: Books,
+    tell: Callable[[str], None],
+    *,
+    settle: int,
 ) -> AsyncIterator[Bed]:
     """Start what is missing beside RabbitMQ and PostgreSQL, and tell Jasmin what to do.
 
@@ -111,16 +121,25 @@ async def make_bed(
         stack: running servers.
         place: where the others work, and logs go.
         split: how Jasmin marks the parts of long messages, ``udh`` or ``sar``.
+        books: who writes CDRs.
         tell: is given a line for each step.
+        settle: seconds after which a message is refunded that is not tried again.
 
     Raises:
         StackError: a server cannot be installed or started, or Jasmin does not bind.
         ProgramFailed: the service cannot migrate or does not become ready.
     """
     redis = Redis(place / "redis")
-    jasmin = Jasmin(place / "jasmin", stack.rabbitmq, redis, settings=_jasmin_settings(split))
+    jasmin = Jasmin(
+        place / "jasmin",
+        stack.rabbitmq,
+        redis,
+        settings=_jasmin_settings(split),
+        timezone=TIMEZONE,
+    )
     await _create_database(stack)
-    settings = {**stack.environment(DATABASE), **_SETTINGS}
+    settings = {**stack.environment(DATABASE), **_SETTINGS, **books.variables}
+    settings["BILLING_REFUND_SETTLE"] = str(settle)
     await asyncio.to_thread(ServiceProcess(settings, place / "migrate.log").migrate)
     keeper = Keeper(settings, place, PROJECT)
     port = free_port()
@@ -133,7 +152,7 @@ async def make_bed(
         ):
             for account in ACCOUNTS:
                 await write_account(pool, account)
-            bed = Bed(stack, jasmin, smsc, tap, keeper, pool, http)
+            bed = Bed(stack, jasmin, smsc, tap, books, keeper, pool, http)
             tell("starting billing-service")
             keeper.start()
             await bed.consuming()

@@ -20,7 +20,7 @@ _ADD_BALANCE: Final = """
 _ADD_CDR: Final = """
     INSERT INTO sms_cdr
         (message_id, account_id, connector_id, msisdn, sender, parts, price, currency, submit_at)
-    VALUES ($1, $2, $3, $4, '34600', $5, $6, 'EUR', to_timestamp($7))
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'EUR', to_timestamp($8))
 """
 _ADD_DEBIT: Final = """
     INSERT INTO balance_ledger (account_id, amount, currency, direction, reason, reference)
@@ -48,6 +48,7 @@ async def write_cdr(pool: asyncpg.Pool, sms: Sms) -> None:
             account.id,
             CONNECTOR,
             sms.destination,
+            sms.sender,
             sms.parts,
             sms.price,
             sms.submitted_at,

@@ -7,15 +7,26 @@ from typing import Final
 
 import asyncpg
 
+from bench.gateway.bed import Bed
 from bench.gateway.cdrs import CONNECTOR
 from bench.gateway.provision import JASMIN_BALANCE
-from bench.gateway.sms import ACCOUNTS, EARLY_PERCENT, RATE, Sms
+from bench.gateway.sms import ACCOUNTS, Sms
 from bench.lab.check import Check
-from bench.smsc.journal import Journal, Submission
+from bench.smsc.journal import Journal
 from bench.stack.jasmin import Jasmin
 
 _THROTTLED: Final = "ESME_RTHROTTLED"
 _CENT: Final = Decimal("0.0001")
+# Those of Jasmin's bill_request, which name no message.
+_BILLS: Final = "SELECT count(*) FROM billing_event WHERE message_id IS NULL"
+_BILLED: Final = """
+    SELECT a.jasmin_uid, sum(e.amount) FROM billing_event e
+    JOIN accounts a ON a.id = e.account_id WHERE e.message_id IS NULL GROUP BY 1
+"""
+_DEBITED: Final = """
+    SELECT a.jasmin_uid, sum(l.amount) FROM balance_ledger l
+    JOIN accounts a ON a.id = l.account_id WHERE l.direction = 'debit' GROUP BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -65,43 +76,52 @@ def compare_pdus(counted: Counted, journal: Journal, binds: Sequence[int], title
     return Check(f"{title}: Jasmin's counters and the operator's").compare(expected, found)
 
 
-async def compare_settled(
-    counted: Counted, journal: Journal, messages: Sequence[Sms], pool: asyncpg.Pool
-) -> Check:
+async def compare_settled(counted: Counted, messages: Sequence[Sms], bed: Bed) -> Check:
     """Compare Jasmin's counters with what the service has settled, while nothing was killed."""
-    last = [each for each in journal.submissions if each.part == each.parts]
-    spent = {account.uid: JASMIN_BALANCE - counted.balances[account.uid] for account in ACCOUNTS}
+    spent = {uid: JASMIN_BALANCE - balance for uid, balance in counted.balances.items()}
+    charged = await _charged(bed.pool, messages)
     found = {
-        "receipts": await pool.fetchval("SELECT count(*) FROM billing_receipt_log"),
-        "messages taken": await pool.fetchval("SELECT count(*) FROM billing_event"),
-        **{f"spent by {uid}": amount for uid, amount in (await _charged(pool, messages)).items()},
+        "receipts": await bed.pool.fetchval("SELECT count(*) FROM billing_receipt_log"),
+        "bills": await bed.pool.fetchval(_BILLS),
+        **{f"spent by {uid}": amount for uid, amount in charged.items()},
     }
     expected = {
         "receipts": counted.connector["deliver_sm_count"] + counted.connector["data_sm_count"],
-        "messages taken": counted.connector["submit_sm_count"] - _other_parts(journal, last),
+        "bills": counted.connector["submit_sm_count"] - _unbilled(bed.smsc.journal, messages),
         **{f"spent by {uid}": amount.quantize(_CENT) for uid, amount in spent.items()},
     }
+    if bed.books.debits:
+        found |= {f"taken from {uid}": amount for uid, amount in (await _taken(bed.pool)).items()}
+        expected |= {f"taken from {uid}": amount.quantize(_CENT) for uid, amount in spent.items()}
     return Check("undisturbed: Jasmin's counters and billing-service's").compare(expected, found)
 
 
-def _other_parts(journal: Journal, last: Sequence[Submission]) -> int:
-    """How many submissions were taken that are not the last part of theirs."""
-    taken = sum(each.status == "ESME_ROK" for each in journal.submissions)
-    return taken - sum(each.status == "ESME_ROK" for each in last)
+def _unbilled(journal: Journal, messages: Sequence[Sms]) -> int:
+    """How many submissions were taken without a bill of their own: parts before the last, and
+    those that were charged when Jasmin took them.
+    """
+    charged_early = {sms.destination for sms in messages if not sms.bill}
+    return sum(
+        each.part != each.parts or each.destination in charged_early
+        for each in journal.submissions
+        if each.status == "ESME_ROK"
+    )
 
 
 async def _charged(pool: asyncpg.Pool, messages: Sequence[Sms]) -> dict[str, Decimal]:
     """What each user was charged: at once by Jasmin, and later by bills that were recorded."""
-    early = RATE * EARLY_PERCENT / 100
     charged = {
-        account.uid: sum(
-            (early * sms.parts for sms in messages if sms.account is account), Decimal(0)
-        )
+        account.uid: sum((sms.charged for sms in messages if sms.account is account), Decimal(0))
         for account in ACCOUNTS
     }
-    for row in await pool.fetch(
-        "SELECT a.jasmin_uid AS uid, sum(e.amount) AS amount FROM billing_event e"
-        " JOIN accounts a ON a.id = e.account_id GROUP BY 1"
-    ):
-        charged[row["uid"]] += row["amount"]
+    for uid, amount in await pool.fetch(_BILLED):
+        charged[uid] += amount
     return {uid: amount.quantize(_CENT) for uid, amount in charged.items()}
+
+
+async def _taken(pool: asyncpg.Pool) -> dict[str, Decimal]:
+    """What the service has debited to each user."""
+    taken = dict.fromkeys((account.uid for account in ACCOUNTS), Decimal(0))
+    for uid, amount in await pool.fetch(_DEBITED):
+        taken[uid] = amount
+    return {uid: amount.quantize(_CENT) for uid, amount in taken.items()}

@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final
 
 from bench.chaos.model import DELIVERED, FINAL, RETRIED, meaning
+from bench.gateway.sms import Sms
 from bench.gateway.story import Story
 from bench.gateway.tap import Publication
+
+REFUNDED_RECEIPTS: Final = {"REJECTD"}
+"""The service is run with ``refund.receipts = ["rejected"]``."""
 
 _DATES: Final = {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S"}
 
@@ -28,18 +31,25 @@ class Expected:
         smpp_msgids: any of these.
         error_codes: any of these.
         delivery_ats: any of these.
-        refund: what must be given back.
+        is_refunded: whether what it has cost must be given back.
+        is_taken: whether the operator has taken it, so that it has cost all of its price.
     """
 
     status: str
     smpp_msgids: Collection[str | None]
     error_codes: Collection[str | None]
     delivery_ats: Collection[datetime | None]
-    refund: Decimal
+    is_refunded: bool
+    is_taken: bool
 
 
-def asked_for(code: str) -> str:
-    """Return the status that the outcome of a number comes to when nothing is lost."""
+def asked_for(sms: Sms) -> str:
+    """Return the status that a message comes to when nothing is lost."""
+    return "queued" if sms.is_dropped else outcome_status(sms.code)
+
+
+def outcome_status(code: str) -> str:
+    """Return the status that the outcome of a number comes to."""
     for status, codes in (
         ("submitted", _SUBMITTED),
         ("failed", _FAILED),
@@ -55,7 +65,7 @@ def published(story: Story) -> Expected:
     """Return what the events that Jasmin published, and that can be joined, come to."""
     events = [*story.answers, *story.linked]
     if not events:
-        return Expected("queued", {None}, {None}, {None}, Decimal(0))
+        return Expected("queued", {None}, {None}, {None}, is_refunded=False, is_taken=False)
     best = max(meaning(event.text)[0] for event in events)
     winners = [event for event in events if meaning(event.text)[0] == best]
     refused = best == RETRIED or (
@@ -66,7 +76,8 @@ def published(story: Story) -> Expected:
         smpp_msgids={_smpp_msgid(event) for event in events} - {None} or {None},
         error_codes={_error_code(event) for event in winners},
         delivery_ats={_done_at(event) for event in winners},
-        refund=story.sms.price if refused else Decimal(0),
+        is_refunded=refused or winners[0].text in REFUNDED_RECEIPTS,
+        is_taken=bool(story.links),
     )
 
 

@@ -1,7 +1,8 @@
 """Tells Jasmin who may send, what it costs and where it goes, in its own console."""
 
 from bench.gateway.cdrs import CONNECTOR
-from bench.gateway.sms import ACCOUNTS, EARLY_PERCENT, RATE, Account
+from bench.gateway.refusals import POOR
+from bench.gateway.sms import ACCOUNTS, RATE, Account
 from bench.stack.jasmin import Jasmin
 from bench.stack.jcli import Console
 
@@ -22,7 +23,8 @@ def provision(jasmin: Jasmin, smsc_port: int) -> None:
     with jasmin.console() as console:
         console.fill_in("group -a", {"gid": _GROUP})
         for account in ACCOUNTS:
-            _add_user(console, account)
+            _add_user(console, account, str(JASMIN_BALANCE))
+        _add_user(console, POOR, str(RATE / 2))
         console.fill_in(
             "smppccm -a",
             {
@@ -46,14 +48,15 @@ def provision(jasmin: Jasmin, smsc_port: int) -> None:
         console.ask("persist")
 
 
-def _add_user(console: Console, account: Account) -> None:
+def _add_user(console: Console, account: Account, balance: str) -> None:
     fields = [
         ("uid", account.uid),
         ("gid", _GROUP),
         ("username", account.uid),
         ("password", account.password),
-        ("mt_messaging_cred", f"quota balance {JASMIN_BALANCE}"),
-        # Without it all of the price is taken at once, and no bill is ever published.
-        ("mt_messaging_cred", f"quota early_percent {EARLY_PERCENT}"),
+        ("mt_messaging_cred", f"quota balance {balance}"),
     ]
+    if account.early_percent is not None:
+        percent = f"quota early_percent {account.early_percent}"
+        fields.append(("mt_messaging_cred", percent))
     console.fill_in("user -a", fields)

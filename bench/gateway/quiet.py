@@ -4,8 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from bench.chaos.observer import QUEUES
-from bench.gateway.bed import SETTLE_SECONDS, Bed
+from bench.gateway.bed import Bed
 from bench.gateway.cdrs import CONNECTOR
 
 _LIMIT_SECONDS: Final = 900.0
@@ -15,8 +14,7 @@ _POLL_SECONDS: Final = 0.5
 # RabbitMQ's figures are up to two seconds old.
 _STILL_SECONDS: Final = 3.0
 # Events that nothing matches are looked at again when their time of grace is over.
-_PARKED_STILL_SECONDS: Final = SETTLE_SECONDS + 10.0
-_QUEUES: Final = {f"submit.sm.{CONNECTOR}", *QUEUES}
+_PARKED_STILL_SECONDS: Final = 15.0
 _WAITING: Final = """
     SELECT (SELECT count(*) FROM billing_parked) AS parked,
            (SELECT count(*) FROM billing_refund WHERE booked_at IS NULL) AS owed
@@ -49,10 +47,11 @@ async def until_quiet(bed: Bed) -> list[str]:
 async def _look(bed: Bed) -> tuple[int, list[str]]:
     """Return how many events are parked, and what is on its way."""
     queues = await asyncio.to_thread(bed.stack.rabbitmq.queues)
+    watched = {f"submit.sm.{CONNECTOR}", *bed.books.queues}
     moving = [
         f"{queue['name']}: {queue['messages']} messages"
         for queue in queues
-        if queue["name"] in _QUEUES and queue.get("messages", 0)
+        if queue["name"] in watched and queue.get("messages", 0)
     ]
     if bed.smsc.is_busy:
         moving.append("the operator has messages to answer, or receipts to send")

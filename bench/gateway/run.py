@@ -1,9 +1,9 @@
-"""The run from start to end: one message traced, half undisturbed, the other half under fire."""
+"""The run from start to end: one message traced, some undisturbed, the others under fire."""
 
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,15 +13,18 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.chaos.observer import BUGS, QUEUES
+from bench.chaos.observer import BUGS
 from bench.chaos.result import Result
 from bench.gateway import counters, trace
-from bench.gateway.audit import Seen, audit
-from bench.gateway.bed import DATABASE, Bed, make_bed
-from bench.gateway.expectation import asked_for
+from bench.gateway.audit import audit
+from bench.gateway.bed import DATABASE, OUTAGE_SECONDS, SETTLE_SECONDS, Bed, make_bed
+from bench.gateway.books import Books
+from bench.gateway.expectation import outcome_status
 from bench.gateway.quiet import until_quiet
+from bench.gateway.refusals import offer_unacceptable
+from bench.gateway.seen import Seen
 from bench.gateway.sms import ACCOUNTS, Sms, Writer
-from bench.gateway.story import tell_stories
+from bench.gateway.story import name_unanswered, tell_stories
 from bench.gateway.traffic import Traffic
 from bench.lab.check import Check
 from bench.lab.log import JsonLog
@@ -30,6 +33,8 @@ from bench.smsc.outcomes import OUTCOMES
 from bench.stack import Stack
 
 _TRACED: Final = "01"
+_DROPPED: Final = "dropped"
+_ABANDONED: Final = 3
 # How much of the second half Jasmin has accepted by then.
 _JASMIN_KILL: Final = 0.33
 _SERVICE_KILLS: Final = (0.5, 0.67, 0.83)
@@ -47,12 +52,14 @@ class Options:
         seed: of which outcomes.
         split: how Jasmin marks the parts of long messages.
         kill: whether Jasmin and the service are killed during the second half.
+        books: who writes CDRs.
     """
 
     messages: int
     seed: int
     split: str
     kill: bool
+    books: Books
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,10 @@ class Report:
             table.add_column(name)
         for code, statuses in sorted(self.statuses.items()):
             found = ", ".join(f"{count} {status}" for status, count in statuses.items())
-            table.add_row(code, OUTCOMES[code].title, found, asked_for(code))
+            if code == _DROPPED:
+                table.add_row(code, "never gets it", found, "queued")
+            else:
+                table.add_row(code, OUTCOMES[code].title, found, outcome_status(code))
         console.print(table)
         console.print(trace.show(self.steps))
         self.result.show(console)
@@ -89,17 +99,26 @@ async def run(stack: Stack, place: Path, options: Options, screen: Screen) -> Re
         StackError, ProgramFailed: something does not start, or ends.
         NotAccepted: Jasmin takes no messages.
     """
-    async with make_bed(stack, place, options.split, screen.tell) as bed:
+    settle = SETTLE_SECONDS + (OUTAGE_SECONDS if options.kill else 0)
+    async with make_bed(
+        stack, place, options.split, options.books, screen.tell, settle=settle
+    ) as bed:
         writer = Writer(options.seed)
         traffic = Traffic(bed, writer)
         story = Run(bed, traffic, options, screen)
         try:
+            await story.reconcile()
             screen.tell("following one message")
             steps = await trace.follow(bed, traffic, writer.write(ACCOUNTS[0], _TRACED))
             messages = list(writer.mixed(options.messages))
-            half = len(messages) // 2
-            await story.undisturbed(messages[:half])
-            await story.under_fire(messages[half:])
+            calm = len(messages) // 2 if options.kill else len(messages)
+            story.result.checks.append(await offer_unacceptable(bed.jasmin, writer))
+            if options.books.captures:  # the service has CDRs even of what no sender knows
+                for _ in range(_ABANDONED):
+                    await traffic.abandon(writer.write(ACCOUNTS[0], _TRACED))
+            await story.undisturbed(messages[:calm])
+            if options.kill:
+                await story.under_fire(messages[calm:])
         finally:
             await traffic.close()
         return Report(story.result, steps, await story.compare())
@@ -109,10 +128,9 @@ class Run:
     """What happens while everything is up; keeps what it comes to in ``result``."""
 
     def __init__(self, bed: Bed, traffic: Traffic, options: Options, screen: Screen) -> None:
-        self.result = Result("gateway", options.seed)
+        self.result = Result("capture" if options.books.captures else "gateway", options.seed)
         self._bed = bed
         self._traffic = traffic
-        self._kill = options.kill
         self._screen = screen
         self._dice = random.Random(options.seed)  # noqa: S311 - no secret
         self._kills: list[tuple[float, float]] = []
@@ -127,51 +145,66 @@ class Run:
         counted = await self._settled()
         self.result.checks += [
             counters.compare_pdus(counted, journal, range(1, bed.smsc.binds + 1), "undisturbed"),
-            await counters.compare_settled(counted, journal, self._traffic.accepted, bed.pool),
+            await counters.compare_settled(counted, self._queued(), bed),
         ]
 
     async def under_fire(self, messages: Sequence[Sms]) -> None:
         """Send messages while Jasmin and then the service are killed."""
         self._screen.tell(f"{len(messages)} messages more")
         bed, sent = self._bed, len(self._traffic.accepted)
-        first_bind, title = 1, "at the end"
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send(messages))
-            if self._kill:
-                await self._traffic.reached(sent + int(_JASMIN_KILL * len(messages)))
-                first_bind, title = bed.smsc.binds + 1, "since Jasmin was killed"
-                self._kills.append(await self._strike(bed.kill_jasmin, "Jasmin"))
-                for share in _SERVICE_KILLS:
-                    await self._traffic.reached(sent + int(share * len(messages)))
-                    await self._until_busy()
-                    await self._strike(bed.kill_service, "billing-service")
+            await self._traffic.reached(sent + int(_JASMIN_KILL * len(messages)))
+            first_bind = bed.smsc.binds + 1
+            self._kills.append(await self._strike(bed.kill_jasmin, "Jasmin"))
+            for share in _SERVICE_KILLS:
+                await self._traffic.reached(sent + int(share * len(messages)))
+                await self._until_busy()
+                await self._strike(bed.kill_service, "billing-service")
         counted = await self._settled()
-        binds = range(first_bind, bed.smsc.binds + 1)
+        binds, title = range(first_bind, bed.smsc.binds + 1), "since Jasmin was killed"
         self.result.checks.append(counters.compare_pdus(counted, bed.smsc.journal, binds, title))
 
     async def compare(self) -> dict[str, Counter[str]]:
         """Compare the database with everything; return the CDRs' statuses by outcome."""
         self._screen.tell("comparing")
-        bed, result = self._bed, self.result
-        stories = tell_stories(self._traffic.accepted, bed.smsc.journal, bed.tap)
-        seen = Seen(stories, bed.tap, self._kills)
+        bed, traffic, result = self._bed, self._traffic, self.result
+        messages = self._queued()
+        stories = tell_stories(messages, bed.smsc.journal, bed.tap)
+        seen = Seen(bed.books, stories, bed.tap, self._kills)
         lost = Counter(what for _, what, _ in seen.lost())
         result.checks += [*await audit(bed.pool, seen), await self._dead_letters()]
-        await self._reconcile()
+        await self.reconcile()
         result.problems += self._bugs()
         result.figures |= {
-            "messages": len(stories),
+            "messages": len(seen.written),
             "answers_published": sum(1 for _ in bed.tap.answers()),
             "receipts_published": sum(1 for _ in bed.tap.receipts()),
             "bills_published": sum(1 for _ in bed.tap.bills()),
-            "not_answered_by_jasmin": len(self._traffic.unconfirmed),
+            "not_answered_by_jasmin": len(traffic.unconfirmed),
+            "queued_and_not_answered": len(messages) - len(traffic.accepted),
             "submitted_twice_by_jasmin": sum(story.is_repeated for story in stories.values()),
             "lost_by_jasmin_when_killed": dict(lost) if lost else 0,
         }
-        statuses: dict[str, Counter[str]] = {}
-        for row in await bed.pool.fetch("SELECT message_id, status FROM sms_cdr"):
-            code = stories[row["message_id"]].sms.code
-            statuses.setdefault(code, Counter())[row["status"]] += 1
+        return await self._statuses(seen)
+
+    async def reconcile(self) -> None:
+        """Let the service compare by itself; the first time it notes the opening balances."""
+        dsn = self._bed.stack.postgres.dsn(DATABASE)
+        code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
+        if code != 0:
+            self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")
+
+    def _queued(self) -> list[Sms]:
+        """Return all messages that have an id, whether or not their sender was told."""
+        traffic = self._traffic
+        return [*traffic.accepted, *name_unanswered(traffic.unconfirmed, self._bed.tap)]
+
+    async def _statuses(self, seen: Seen) -> dict[str, Counter[str]]:
+        rows = await self._bed.pool.fetch("SELECT message_id, status FROM sms_cdr")
+        statuses: dict[str, Counter[str]] = defaultdict(Counter)
+        for story, status in seen.with_rows({row["message_id"]: row["status"] for row in rows}):
+            statuses[_DROPPED if story.sms.is_dropped else story.sms.code][status] += 1
         return statuses
 
     async def _send(self, messages: Sequence[Sms]) -> None:
@@ -201,7 +234,7 @@ class Run:
 
     async def _dead_letters(self) -> Check:
         queues = await asyncio.to_thread(self._bed.stack.rabbitmq.queues)
-        dead = {f"{name}.dead" for name in QUEUES}
+        dead = {f"{name}.dead" for name in self._bed.books.queues}
         found = {each["name"]: each["messages"] for each in queues if each["name"] in dead}
         return Check("dead letters: none").compare(dict.fromkeys(sorted(dead), 0), found)
 
@@ -213,9 +246,3 @@ class Run:
             for line in JsonLog(life.log).new_lines()
         ]
         return [f"{event}: see {name}" for event, name in lines if event in BUGS]
-
-    async def _reconcile(self) -> None:
-        dsn = self._bed.stack.postgres.dsn(DATABASE)
-        code, text = await asyncio.to_thread(self._bed.keeper.run_command, dsn, "reconcile")
-        if code != 0:
-            self.result.problems.append(f"billing-service reconcile: exit code {code}:\n{text}")

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.gateway.sms import Sms
 from bench.gateway.tap import Publication, Tap
@@ -18,14 +19,19 @@ class Story:
         submissions: how it came to the operator: each part, each attempt.
         answers: what Jasmin published about them.
         receipts: the receipts that Jasmin published, each with the submission that it is for.
-        is_queued: whether Jasmin's own queue was seen to get it.
+        queued: how it came into Jasmin's own queue.
     """
 
     sms: Sms
     submissions: list[Submission] = field(default_factory=list)
     answers: list[Publication] = field(default_factory=list)
     receipts: list[tuple[Submission, Publication]] = field(default_factory=list)
-    is_queued: bool = False
+    queued: list[Publication] = field(default_factory=list)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether Jasmin's own queue was seen to get it."""
+        return bool(self.queued)
 
     @property
     def links(self) -> set[str]:
@@ -67,6 +73,14 @@ class Story:
         lost += [(f"receipt {stat}", at) for stat, at in self._unpublished_receipts()]
         return lost
 
+    def complaint(self, what: str, expected: Any, found: Any) -> str:
+        """Say what differs."""
+        sms = self.sms
+        return (
+            f"{sms.message_id} to {sms.destination} ({sms.outcome.title}): {what}: "
+            f"expected {expected}, found {found}"
+        )
+
     def _answered(self) -> list[float]:
         """When the operator answered, latest first; a long message counts by its last part."""
         answered = (each.answered_at for each in self._last_parts())
@@ -102,8 +116,20 @@ def normalised(operator_id: str) -> str:
     return operator_id.upper().lstrip("0")
 
 
+def name_unanswered(messages: Iterable[Sms], tap: Tap) -> list[Sms]:
+    """Return those messages that Jasmin has queued, and give them its ids.
+
+    It was killed between that and its answer: the operator gets them, and they are charged.
+    """
+    by_number = {publication.number: publication.message_id for publication in tap.queued()}
+    queued = [sms for sms in messages if sms.destination in by_number]
+    for sms in queued:
+        sms.message_id = by_number[sms.destination]
+    return queued
+
+
 def tell_stories(messages: Iterable[Sms], journal: Journal, tap: Tap) -> dict[str, Story]:
-    """Return the stories of messages that Jasmin has accepted, by its message id."""
+    """Return the stories of messages of which Jasmin's message id is known, by that."""
     stories = {sms.message_id: Story(sms) for sms in messages if sms.message_id is not None}
     by_number = {story.sms.destination: story for story in stories.values()}
     by_receipt: dict[str, tuple[Story, Submission]] = {}
@@ -114,7 +140,7 @@ def tell_stories(messages: Iterable[Sms], journal: Journal, tap: Tap) -> dict[st
                 by_receipt[receipt.smpp_msgid] = story, submission
     for publication in tap.queued():
         if story := stories.get(publication.message_id):
-            story.is_queued = True
+            story.queued.append(publication)
     for publication in tap.answers():
         if story := stories.get(publication.message_id):
             story.answers.append(publication)

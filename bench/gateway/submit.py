@@ -2,19 +2,23 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
+from smpplib import consts
 
 from bench.gateway.sms import Account, Sms
 from bench.smsc.pdus import text_of
 from bench.smsc.session import Session, SessionLost, status_name
 from bench.stack.jasmin import Jasmin
 
-SENDER: Final = "34600"
 _ANSWER_SECONDS: Final = 60.0
 _SUCCESS: Final = 'Success "'
+# The header of a part (3GPP TS 23.040, 9.2.3.24.1): reference 7, two parts, the second.
+_SECOND_OF_TWO: Final = b"\x05\x00\x03\x07\x02\x02"
 
 
 class NotAccepted(Exception):
@@ -44,16 +48,9 @@ class Http:
 
     async def submit(self, sms: Sms) -> str:
         """Return Jasmin's message id. Raises NotAccepted."""
-        form = {
-            "username": sms.account.uid,
-            "password": sms.account.password,
-            "to": sms.destination,
-            "from": SENDER,
-            "content": sms.text,
-            "dlr": "yes",
-        }
+        url = f"{self._jasmin.http_url}/send"
         try:
-            async with self._http.post(f"{self._jasmin.http_url}/send", data=form) as response:
+            async with self._http.post(url, data=_form(sms)) as response:
                 answer = await response.text()
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"HTTP API: {error}") from None
@@ -85,9 +82,10 @@ class Smpp:
             answer = await asyncio.wait_for(
                 session.post(
                     "submit_sm",
-                    source_addr=SENDER,
+                    source_addr=sms.sender or "",
                     destination_addr=sms.destination,
-                    short_message=sms.text.encode(),
+                    short_message=(_SECOND_OF_TWO if sms.is_piece else b"") + sms.text.encode(),
+                    esm_class=consts.SMPP_GSMFEAT_UDHI if sms.is_piece else 0,
                     registered_delivery=1,
                 ),
                 _ANSWER_SECONDS,
@@ -142,7 +140,31 @@ class Smpp:
             session.answer(request)
 
 
-def channels(jasmin: Jasmin, accounts: tuple[Account, ...]) -> dict[Account, Channel]:
+def _form(sms: Sms) -> dict[str, str]:
+    text = {"content": sms.text}
+    if sms.is_unicode:
+        text = {"hex-content": sms.text.encode("utf-16-be").hex()}
+    return {
+        "username": sms.account.uid,
+        "password": sms.account.password,
+        "to": sms.destination,
+        "dlr": "yes",
+        **text,
+        **({} if sms.sender is None else {"from": sms.sender}),
+        **sms.options,
+    }
+
+
+async def hand_over_and_leave(jasmin: Jasmin, sms: Sms) -> None:
+    """Submit a message over HTTP, and hang up before Jasmin answers."""
+    sms.submitted_at = time.time()
+    _, writer = await asyncio.open_connection(jasmin.host, jasmin.port)
+    writer.write(f"GET /send?{urlencode(_form(sms))} HTTP/1.0\r\n\r\n".encode())
+    writer.close()
+    await writer.wait_closed()
+
+
+def channels(jasmin: Jasmin, accounts: Iterable[Account]) -> dict[Account, Channel]:
     """Return each account's way to submit."""
     return {
         account: Http(jasmin) if account.channel == "http" else Smpp(jasmin, account)

@@ -1,6 +1,7 @@
 """A queue beside the service's own: all that Jasmin really published, and when."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,11 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from bench.gateway.sms import PREFIX
+
 _QUEUE: Final = "gateway.tap"
+# Of a pickle no more is read than this: no two messages go to the same one.
+_NUMBER: Final = re.compile(rb"%b\d{8,}" % PREFIX.encode())
 _BINDINGS: Final = (
     ("messaging", "dlr.#"),
     ("messaging", "submit.sm.#"),
@@ -27,7 +32,8 @@ class Publication:
         routing_key: where it was published to.
         message_id: its property.
         text: its body; empty for what is pickled.
-        headers: its headers.
+        headers: its headers; none of what is pickled.
+        number: where a queued message goes to.
     """
 
     at: float
@@ -35,6 +41,7 @@ class Publication:
     message_id: str
     text: str
     headers: dict[str, Any]
+    number: str = ""
 
 
 class Tap:
@@ -94,7 +101,13 @@ class Tap:
                 message.message_id or "",
                 "" if is_queued else message.body.decode(),
                 {} if is_queued else dict(message.headers),
+                _number(message.body) if is_queued else "",
             )
         )
         if not is_queued:
             self._came.set()
+
+
+def _number(body: bytes) -> str:
+    found = _NUMBER.search(body)
+    return found.group().decode() if found else ""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from rich.table import Table
@@ -18,11 +18,16 @@ _SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.005
 _TAP_SECONDS: Final = 0.2
 _CDR: Final = """
-    SELECT c.status, c.smpp_msgid, c.error_code, c.delivery_at, count(e.bid) AS bills
-    FROM sms_cdr c LEFT JOIN billing_event e USING (account_id)
-    WHERE c.message_id = $1 GROUP BY c.id
+    SELECT c.sender, c.msisdn, c.connector_id, c.parts, c.price, c.currency, a.name AS account,
+           c.status, c.smpp_msgid, c.error_code, c.delivery_at, b.balance,
+           (SELECT count(*) FROM billing_event e
+            WHERE e.account_id = c.account_id AND e.message_id IS NULL) AS bills
+    FROM sms_cdr c
+    JOIN accounts a ON a.id = c.account_id
+    JOIN account_balances b ON b.account_id = c.account_id
+    WHERE c.message_id = $1
 """
-_SHOWN: Final = ("status", "smpp_msgid", "error_code", "delivery_at")
+_SHOWN: Final = ("status", "smpp_msgid", "error_code", "delivery_at", "balance")
 
 
 class Step(NamedTuple):
@@ -30,7 +35,7 @@ class Step(NamedTuple):
 
     Attributes:
         at: when, POSIX seconds.
-        where: to whom: Jasmin, the operator, RabbitMQ, PostgreSQL.
+        where: to whom: the client, Jasmin, the operator, RabbitMQ, PostgreSQL.
         what: it was.
     """
 
@@ -68,23 +73,36 @@ def show(steps: Sequence[Step]) -> Table:
 
 async def _watch(pool: asyncpg.Pool, sms: Sms) -> AsyncIterator[Step]:
     """Yield each state of the CDR, until it is delivered and billed."""
-    seen: tuple[Any, ...] = ()
+    seen: asyncpg.Record | None = None
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
-        [row] = await pool.fetch(_CDR, sms.message_id)
-        if tuple(row) != seen:
-            text = ", ".join(f"{name} {row[name]}" for name in _SHOWN if row[name] is not None)
-            bills = f"; {row['bills']} bill recorded" if row["bills"] else ""
-            yield Step(time.time(), "PostgreSQL", f"CDR: {text}{bills}")
-            seen = tuple(row)
-        if row["status"] == "delivered" and row["bills"]:
+        row = await pool.fetchrow(_CDR, sms.message_id)
+        if row is not None and row != seen:
+            if seen is None:
+                yield Step(time.time(), "PostgreSQL", _written(row))
+            yield Step(time.time(), "PostgreSQL", _state(row))
+            seen = row
+        if row is not None and row["status"] == "delivered" and row["bills"]:
             return
         await asyncio.sleep(_POLL_SECONDS)
 
 
+def _written(row: asyncpg.Record) -> str:
+    parts = "1 part" if row["parts"] == 1 else f"{row['parts']} parts"
+    return (
+        f"new CDR: from {row['sender']} to {row['msisdn']}, {parts}, by {row['connector_id']}, "
+        f"account {row['account']}, price {row['price']} {row['currency']}"
+    )
+
+
+def _state(row: asyncpg.Record) -> str:
+    text = ", ".join(f"{name} {row[name]}" for name in _SHOWN if row[name] is not None)
+    return f"CDR: {text}" + (f"; {row['bills']} bill recorded" if row["bills"] else "")
+
+
 def _submitted(sms: Sms) -> Iterator[Step]:
     yield Step(sms.submitted_at, "Jasmin", f"HTTP /send to {sms.destination}")
-    yield Step(sms.accepted_at, "gateway", f"HTTP answer: Success, {sms.message_id}")
+    yield Step(sms.accepted_at, "client", f"HTTP answer: Success, {sms.message_id}")
 
 
 def _at_operator(story: Story) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Submits messages, writes their CDRs, and goes on when Jasmin dies meanwhile."""
+"""Submits messages, has their CDRs written, and goes on when Jasmin dies meanwhile."""
 
 import asyncio
 import random
@@ -8,7 +8,14 @@ from typing import Final
 from bench.gateway.bed import Bed
 from bench.gateway.cdrs import write_cdr
 from bench.gateway.sms import ACCOUNTS, Sms, Writer
-from bench.gateway.submit import NotAccepted, NotSent, channels, close_all, hand_over
+from bench.gateway.submit import (
+    NotAccepted,
+    NotSent,
+    channels,
+    close_all,
+    hand_over,
+    hand_over_and_leave,
+)
 
 _AT_ONCE: Final = 6
 _RETRY_SECONDS: Final = 0.5
@@ -45,7 +52,7 @@ class Traffic:
         await close_all(self._channels)
 
     async def send(self, messages: Iterable[Sms], progress: Callable[[int], None]) -> None:
-        """Submit messages, and return once all of them and their CDRs are written.
+        """Submit messages; return once all of them are accepted, and a gateway's CDRs written.
 
         ``progress`` is given the number of accepted messages whenever it grows.
 
@@ -60,19 +67,30 @@ class Traffic:
     async def send_one(self, sms: Sms) -> None:
         """Submit a message and write its CDR at once. Raises NotAccepted."""
         await hand_over(self._channels[sms.account], sms)
-        await write_cdr(self._bed.pool, sms)
+        if not self._bed.books.captures:
+            await write_cdr(self._bed.pool, sms)
         self.accepted.append(sms)
+
+    async def abandon(self, sms: Sms) -> None:
+        """Submit a message without waiting for its id."""
+        await hand_over_and_leave(self._bed.jasmin, sms)
+        self.unconfirmed.append(sms)
 
     async def _work(self, messages: Iterator[Sms], progress: Callable[[int], None]) -> None:
         for sms in messages:
             accepted = await self._submit(sms)
-            if self._dice.randrange(_LATE_CDR_EVERY) == 0:
-                await asyncio.sleep(self._dice.uniform(0, _LATE_SECONDS))
-            await write_cdr(self._bed.pool, accepted)
+            if not self._bed.books.captures:
+                await self._write(accepted)
             self.accepted.append(accepted)
             progress(len(self.accepted))
             async with self._grown:
                 self._grown.notify_all()
+
+    async def _write(self, sms: Sms) -> None:
+        """Write a CDR as a gateway does, which is sometimes late."""
+        if self._dice.randrange(_LATE_CDR_EVERY) == 0:
+            await asyncio.sleep(self._dice.uniform(0, _LATE_SECONDS))
+        await write_cdr(self._bed.pool, sms)
 
     async def _submit(self, sms: Sms) -> Sms:
         """Submit until accepted: as another message where nothing is known of this one."""

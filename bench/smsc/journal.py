@@ -44,6 +44,7 @@ class Submission:
         parts: how many there are.
         attempt: 0 for the first time that this part was submitted.
         received_at: when it came.
+        sender: whom it is from.
         status: what it was answered with; None before that.
         answered_at: when that was.
         smpp_msgid: the message's id, as written in the submit_sm_resp; None when it was refused.
@@ -56,6 +57,7 @@ class Submission:
     parts: int
     attempt: int
     received_at: float
+    sender: str = ""
     status: str | None = None
     answered_at: float | None = None
     smpp_msgid: str | None = None

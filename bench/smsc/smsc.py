@@ -103,6 +103,7 @@ class Smsc:
         destination = pdus.text_of(submit.destination_addr)
         outcome = outcome_of(destination)
         submission = self.journal.add(bind, destination, *pdus.part_of(submit), time.time())
+        submission.sender = pdus.text_of(submit.source_addr)
         status = outcome.answer(submission.attempt)
         if status != "ESME_ROK":
             self._answer(session, submit, submission, status)

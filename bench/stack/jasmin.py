@@ -41,6 +41,7 @@ class Jasmin(Server):
         rabbitmq: runs already when this one is started; so does
         redis: whose keys all become Jasmin's.
         settings: of jasmin.cfg by section, and win over the ones chosen here.
+        timezone: in which its times are; UTC, or one of tzdata's ``Etc/GMT``.
     """
 
     name = "jasmin"
@@ -56,10 +57,12 @@ class Jasmin(Server):
         redis: Redis,
         *,
         settings: Mapping[str, Mapping[str, str]] | None = None,
+        timezone: str = "UTC",
     ) -> None:
         super().__init__(directory)
         self._rabbitmq = rabbitmq
         self._redis = redis
+        self._timezone = timezone
         self._settings = {section: dict(lines) for section, lines in (settings or {}).items()}
 
     @property
@@ -131,7 +134,7 @@ class Jasmin(Server):
         return {
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
-            "TZ": "UTC",
+            "TZ": self._timezone.removeprefix("Etc/"),  # so libc needs no tzdata
             "HOME": str(self.directory),
             "ROOT_PATH": str(self.directory),
             "CONFIG_PATH": str(self.directory),

@@ -248,9 +248,12 @@ def _apply(kind: type[Call | Object]) -> _Instruction:
 
 def _build(machine: _Machine, at: int) -> int:
     target, state = machine.stack[-2], machine.stack.pop()
-    if type(target) is not Object or type(state) is not dict:
+    if type(state) is not dict:
         raise ValueError
-    target.state = state
+    if type(target) is Object:
+        target.state = state
+    elif type(target) is not Call:  # as a time zone is made; nobody asks what is in one
+        raise ValueError
     return at
 
 

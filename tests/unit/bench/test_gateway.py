@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench.gateway.audit import LOSS_SECONDS, Seen
-from bench.gateway.expectation import asked_for, published
-from bench.gateway.sms import ACCOUNTS, BILL, RATE, Sms, Writer
-from bench.gateway.story import Story, tell_stories
+from bench.gateway.books import Books
+from bench.gateway.expectation import asked_for, outcome_status, published
+from bench.gateway.seen import LOSS_SECONDS, Seen
+from bench.gateway.sms import ACCOUNTS, RATE, Sms, Writer
+from bench.gateway.story import Story, name_unanswered, tell_stories
 from bench.gateway.tap import Publication, Tap
 from bench.smsc.journal import Journal, SentReceipt
 from bench.smsc.outcomes import OUTCOMES
@@ -20,6 +21,9 @@ from service.events.statuses import status_of
 
 NOW = 1_800_000_000.0
 MESSAGE_ID = "46c01117"
+GATEWAY = Books(captures=False, debits=False)
+DEBITING = Books(captures=True, debits=True)
+CONFIRMING = Books(captures=True, debits=False)
 
 
 class Scene:
@@ -29,7 +33,9 @@ class Scene:
         self.sms = Sms(ACCOUNTS[0], f"346000001{code}", parts, MESSAGE_ID, NOW, NOW)
         self.journal = Journal()
         self.tap = Tap()
-        self.publish("submit.sm.smsc1", "")
+        number = self.sms.destination
+        queued = Publication(NOW, "submit.sm.smsc1", MESSAGE_ID, "", {}, number)
+        self.tap.publications.append(queued)
 
     def publish(self, key: str, text: str, message_id: str = MESSAGE_ID, **headers: Any) -> None:
         self.tap.publications.append(Publication(NOW, key, message_id, text, headers))
@@ -71,7 +77,7 @@ def test_every_outcome_comes_to_the_status_of_its_best_event() -> None:
         events = ["ESME_ROK" if not outcome.refused else outcome.refusals[-1]]
         events += [receipt.stat for receipt in outcome.receipts]
         best = max((status_of(event) for event in events), key=lambda status: status.rank)
-        assert asked_for(code) == best.cdr_status, code
+        assert outcome_status(code) == best.cdr_status, code
 
 
 def test_expects_what_the_best_receipt_says() -> None:
@@ -84,7 +90,7 @@ def test_expects_what_the_best_receipt_says() -> None:
     assert expected.smpp_msgids == {"AF"}
     assert expected.error_codes == {"000"}
     assert expected.delivery_ats == {datetime(2027, 1, 15, 12, 1, 30, tzinfo=UTC)}
-    assert expected.refund == 0
+    assert not expected.is_refunded
 
 
 @pytest.mark.parametrize("status", ["ESME_RINVDSTADR", "ESME_RTHROTTLED"])
@@ -93,7 +99,33 @@ def test_expects_a_refund_of_what_was_refused(status: str) -> None:
     scene.answer(status, part=2)
     expected = published(scene.story)
     assert (expected.status, expected.error_codes) == ("failed", {status})
-    assert expected.refund == 2 * RATE
+    assert GATEWAY.refund(scene.sms, expected) == 2 * RATE
+    for books in (DEBITING, CONFIRMING):  # it has cost what Jasmin takes at once
+        assert books.refund(scene.sms, expected) == scene.sms.charged
+
+
+def test_expects_no_more_back_than_is_known_to_have_been_debited() -> None:
+    scene = Scene("06")
+    scene.answer("ESME_ROK", "AF")
+    scene.receipt("REJECTD", "AF", "006")
+    expected = published(scene.story)
+    assert expected.is_refunded
+    assert GATEWAY.refund(scene.sms, expected) == RATE
+    assert CONFIRMING.refund(scene.sms, expected) == RATE
+    assert DEBITING.refund(scene.sms, expected) == scene.sms.charged
+
+
+def test_a_gateway_has_cdrs_of_what_was_accepted_and_capture_of_what_was_queued() -> None:
+    scene = Scene()
+    unanswered = Sms(ACCOUNTS[0], scene.sms.destination)
+    assert name_unanswered([unanswered, Sms(ACCOUNTS[0], "34600000900")], scene.tap) == [unanswered]
+    assert unanswered.message_id == MESSAGE_ID
+    queued = tell_stories([unanswered], scene.journal, scene.tap)
+    accepted = tell_stories([scene.sms], scene.journal, Tap())
+    assert Seen(DEBITING, queued, scene.tap, []).written == queued
+    assert Seen(GATEWAY, queued, scene.tap, []).written == {}
+    assert Seen(DEBITING, accepted, Tap(), []).written == {}
+    assert Seen(GATEWAY, accepted, Tap(), []).written == accepted
 
 
 def test_expects_nothing_of_a_receipt_whose_answer_was_not_published() -> None:
@@ -133,21 +165,31 @@ def test_of_two_answers_the_earlier_one_is_the_lost_one() -> None:
 
 
 def test_a_kill_excuses_what_came_just_before_it_and_nothing_else() -> None:
-    seen = Seen({}, Tap(), [(NOW, NOW + 5)])
+    seen = Seen(GATEWAY, {}, Tap(), [(NOW, NOW + 5)])
     assert seen.is_by_kill(NOW - LOSS_SECONDS)
     assert seen.is_by_kill(NOW + 5)
     assert not seen.is_by_kill(NOW - LOSS_SECONDS - 0.1)
     assert not seen.is_by_kill(NOW + 5.1)
-    assert not Seen({}, Tap(), []).is_by_kill(NOW)
+    assert not Seen(GATEWAY, {}, Tap(), []).is_by_kill(NOW)
 
 
 def test_asks_for_every_outcome_at_least_once() -> None:
     messages = list(Writer(1).mixed(64))
     assert {sms.code for sms in messages} == set(OUTCOMES)
     assert {sms.account for sms in messages} == set(ACCOUNTS)
+    assert any(sms.is_piece for sms in messages)
+    assert {asked_for(sms) for sms in messages if sms.is_dropped} == {"queued"}
+    assert {sms.parts > 1 for sms in messages if sms.is_unicode} == {True, False}
     assert max(sms.parts for sms in messages) > 1
     assert all(first.destination != second.destination for first, second in pairwise(messages))
 
 
-def test_the_bill_is_what_jasmin_did_not_take_at_once() -> None:
-    assert Decimal("0.07") == BILL
+@pytest.mark.parametrize(
+    ("account", "charged", "bill"),
+    [(0, "0.06", "0.14"), (1, "0.09", "0.11"), (2, "0.20", "0")],
+)
+def test_the_bill_is_what_jasmin_did_not_take_at_once(
+    account: int, charged: str, bill: str
+) -> None:
+    sms = Sms(ACCOUNTS[account], "34600000100", parts=2)
+    assert (sms.charged, sms.bill) == (Decimal(charged), Decimal(bill))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from types import ModuleType
@@ -36,8 +36,8 @@ class Jasmin:
         self._monkeypatch = monkeypatch
         self.protocol = 2
 
-    def make(self, module: str, name: str, **state: Any) -> Any:
-        kind = type(name, (), {"__module__": module, "__qualname__": name})
+    def make(self, module: str, name: str, base: type = object, **state: Any) -> Any:
+        kind = type(name, (base,), {"__module__": module, "__qualname__": name})
         instance = self._enter(module, kind)()
         vars(instance).update(state)
         return instance
@@ -119,6 +119,17 @@ def test_every_protocol_that_jasmin_can_be_set_to_is_read(jasmin: Jasmin, protoc
         submit_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         text="hellohello",
     )
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["schedule_delivery_time", "validity_period"])
+def test_a_time_in_a_time_zone_is_read_over(jasmin: Jasmin, protocol: int, name: str) -> None:
+    jasmin.protocol = protocol
+    state = {"_FixedOffset__offset": timedelta(hours=-1), "_FixedOffset__name": None}
+    zone = jasmin.make("smpp.pdu.smpp_time", "FixedOffset", tzinfo, **state)
+    at = datetime(2030, 1, 1, 12, tzinfo=zone)
+    event = decode_with_text(jasmin.submission({name: at}, {name: at}, bill=jasmin.bill()))
+    assert (event.msisdn, event.parts, event.text) == ("34600111222", 2, "hellohello")
 
 
 # What it costs
