@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -23,10 +23,14 @@ from service.database_url import is_postgresql_url
 from service.settings import (
     ENV_PREFIX,
     SECRET_FILES,
+    Http,
+    HttpAlone,
     Settings,
     fields,
     variable_of,
 )
+
+Kind = TypeVar("Kind", Settings, HttpAlone)
 
 CONFIG_VARIABLE = "BILLING_CONFIG"
 DEFAULT_FILE = Path("config/billing.toml")
@@ -75,9 +79,21 @@ def load(path: Path | None = None) -> Settings:
         ConfigError: something cannot work; all that is known to be wrong is listed.
     """
     values = _read_toml(find_file(path))
-    problems = [*_unknown_variables(), *_read_secrets(values)]
+    return _validated(Settings, values, [*_unknown_variables(), *_read_secrets(values)])
+
+
+def load_http(path: Path | None = None) -> Http:
+    """Read where a service that runs answers, whatever else is set or is not.
+
+    Raises:
+        ConfigError: that cannot work.
+    """
+    return _validated(HttpAlone, _read_toml(find_file(path)), []).http
+
+
+def _validated(kind: type[Kind], values: Mapping[str, Any], problems: list[str]) -> Kind:
     try:
-        settings = Settings(**values)
+        settings = kind(**values)
     except SettingsError as error:
         raise ConfigError([*problems, str(error)]) from error
     except ValidationError as error:
