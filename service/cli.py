@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from service import __version__, run_directory
-from service.commandline import ConfigOption, duration, fail, load_settings
-from service.config import effective, find_file, load
+from service.commandline import ConfigOption, duration, fail, load_settings, or_fail
+from service.config import effective, find_file, load, load_http
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
-from service.settings import Http, Settings
+from service.settings import Settings
 
 EXIT_CODES = """
 Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
@@ -36,10 +36,6 @@ app = typer.Typer(
 )
 
 app.add_typer(dlq, name="dlq")
-
-DEFAULT_URL = "http://{host}:{port}".format(
-    **{name: field.default for name, field in Http.model_fields.items()}
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,9 +85,16 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 def top(
+    config: ConfigOption = None,
     url: Annotated[
-        str, typer.Option("--url", metavar="URL", help="Where the service serves its status page.")
-    ] = DEFAULT_URL,
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where the service serves its status page.",
+            show_default="as http.host and http.port have it",
+        ),
+    ] = None,
     interval: Annotated[
         timedelta | None,
         typer.Option(
@@ -115,6 +118,7 @@ def top(
     from service.status import view  # noqa: PLC0415
 
     console = Console(highlight=False)
+    url = url or or_fail(load_http, config).url
     try:
         if once or json or not (console.is_terminal and sys.stdin.isatty()):
             document = asyncio.run(watching.fetch(url))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn, TypeVar
 
 import typer
 
 from service.config import ConfigError, load
 from service.exits import Exit
 from service.settings import Settings
+
+Read = TypeVar("Read")
 
 ConfigOption = Annotated[
     Path | None,
@@ -46,8 +49,13 @@ def duration(text: str) -> timedelta:
 
 def load_settings(config: Path | None) -> Settings:
     """Read the settings, or end with a list of what is wrong with them."""
+    return or_fail(load, config)
+
+
+def or_fail(read: Callable[[Path | None], Read], config: Path | None) -> Read:
+    """Read some of the settings, or end likewise."""
     try:
-        return load(config)
+        return read(config)
     except ConfigError as error:
         listing = "\n".join(f"  - {problem}" for problem in error.problems)
         fail(f"these settings cannot work:\n{listing}", Exit.CONFIG)

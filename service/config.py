@@ -14,20 +14,24 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import SettingsError
+from pydantic_settings import BaseSettings, SettingsError
 
 from service.database_url import is_postgresql_url
 from service.settings import (
     ENV_PREFIX,
     SECRET_FILES,
+    Http,
+    HttpAlone,
     Settings,
     fields,
     variable_of,
 )
+
+Kind = TypeVar("Kind", bound=BaseSettings)
 
 CONFIG_VARIABLE = "BILLING_CONFIG"
 DEFAULT_FILE = Path("config/billing.toml")
@@ -77,8 +81,22 @@ def load(path: Path | None = None) -> Settings:
     """
     values = _read_toml(find_file(path))
     problems = [*_unknown_variables(), *_no_tables(values), *_read_secrets(values)]
+    return _validated(Settings, values, problems)
+
+
+def load_http(path: Path | None = None) -> Http:
+    """Read where a service that runs answers, whatever else is set or is not.
+
+    Raises:
+        ConfigError: that cannot work.
+    """
+    values = _read_toml(find_file(path))
+    return _validated(HttpAlone, values, _no_tables(values)).http
+
+
+def _validated(kind: type[Kind], values: Mapping[str, Any], problems: list[str]) -> Kind:
     try:
-        settings = Settings(**values)
+        settings = kind(**values)
     except SettingsError as error:
         raise ConfigError([*problems, *(_no_json() or [str(error)])]) from error
     except ValidationError as error:

@@ -33,6 +33,13 @@ def is_postgresql_url(text: str) -> bool:
         return False
 
 
+def place(url: str) -> str:
+    """Say where the server of a URL is, without user and password."""
+    parts = urlsplit(url)
+    named = parse_qs(parts.query).get("host", [""])[-1]
+    return parts.netloc.rpartition("@")[2] or named or "this machine"
+
+
 def is_exposed(url: str) -> bool:
     """Whether others on the network could read or forge what is said to the host of a URL."""
     parts = urlsplit(url)

@@ -15,11 +15,10 @@ from service.broker.connection import connect, server_version
 from service.broker.dead_letters import DeadLetters
 from service.broker.deliveries import Deliveries
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
+from service.broker.retirement import Retirement
 from service.broker.watchdog import note, watch
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
-
     from service.addresses import Address, Turns
     from service.broker.topology import Source
     from service.broker.transport import PeelingConnection
@@ -52,10 +51,11 @@ async def open_session(
         connect(jasmin, f"{name} dead letters", addresses) as publishing,
     ):
         _tell_version(server_version(connection))
+        retirement = Retirement([s for s in topology.STREAMS.values() if s not in sources])
         note(await topology.declare(connection, sources))
-        retired = [] if topology.SUBMIT in sources else await _retire_capture(connection)
+        note(await retirement.look(connection))
         dead_letters = await DeadLetters.open(publishing, sources)
-        yield Session(connection, dead_letters, sources, retired)
+        yield Session(connection, dead_letters, sources, retirement)
 
 
 class Session:
@@ -65,7 +65,7 @@ class Session:
         connection: what is consumed on.
         dead_letters: the way to the dead queues, while the session lasts.
         sources: what is consumed.
-        retired: what no longer is, and must not be bound.
+        retirement: of what is not.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Session:
         connection: PeelingConnection,
         dead_letters: DeadLetters,
         sources: Mapping[Source, StreamSettings],
-        retired: Sequence[Source],
+        retirement: Retirement,
     ) -> None:
         self.dead_letters = dead_letters
         self._connection = connection
         self._sources = sources
-        self._retired = retired
+        self._retirement = retirement
         self._consumers: dict[Stream[Any], Deliveries] = {}
 
     @property
@@ -118,7 +118,7 @@ class Session:
 
     async def _settle(self, stop: asyncio.Event) -> None:
         consumers = list(self._consumers.values())
-        watch_all = watch(self._connection, self._sources, consumers, self._retired)
+        watch_all = watch(self._connection, self._sources, consumers, self._retirement)
         async with asyncio.TaskGroup() as tasks:
             watching = [
                 tasks.create_task(watch_all, name="watchdog"),
@@ -142,18 +142,3 @@ def _tell_version(rabbitmq: str) -> None:
         )
     else:
         log.info("connected", rabbitmq=rabbitmq)
-
-
-async def _retire_capture(connection: AbstractConnection) -> list[Source]:
-    """Let nothing more into the queue of submissions, where capture was switched off."""
-    left = await topology.retire(connection, topology.SUBMIT)
-    if left is None:
-        return []
-    queue = topology.SUBMIT.queue
-    log.warning(
-        f"{queue} was left behind, as capture.enabled (BILLING_CAPTURE_ENABLED) is false: it takes "
-        "no more as soon as nobody consumes it. Set it to true to settle what is in it, or delete "
-        f"the queue (rabbitmqctl delete_queue {queue})",
-        messages=left,
-    )
-    return [topology.SUBMIT]

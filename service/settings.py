@@ -39,6 +39,8 @@ MAX_CLASSIC_PREFETCH = 65_535
 MAX_WORKERS = 256
 AMQP_PORT = 5672
 AMQPS_PORT = 5671
+# Addresses to listen on that are none to connect to.
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 LONGEST_HOLD = 1700  # RabbitMQ closes the channel of a consumer that holds for 1800 s
 LONGEST_SECONDS = 100 * 365 * DAY
 
@@ -326,6 +328,12 @@ class Http(Section):
     host: Host = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9108, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
 
+    @property
+    def url(self) -> str:
+        """Where it answers, asked from this machine."""
+        host = ANY_HOST.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
 
 class Log(Section):
     """What is said while running."""
@@ -341,8 +349,8 @@ class Log(Section):
     )
 
 
-class Settings(BaseSettings):
-    """All settings, validated. Build it with :func:`service.config.load`."""
+class _Read(BaseSettings):
+    """What is read from environment and file."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -351,6 +359,31 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the environment first, then the file (given as initial values).
+
+        What names a secret's file is left to :mod:`service.config`, which reads it.
+        """
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value
+                for name, value in env_settings.env_vars.items()
+                if name.upper() not in SECRET_FILES
+            }
+        return env_settings, init_settings
+
+
+class Settings(_Read):
+    """All settings, validated. Build it with :func:`service.config.load`."""
 
     workers: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
@@ -374,26 +407,13 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http)
     log: Log = Field(default_factory=Log)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the environment first, then the file (given as initial values).
 
-        What names a secret's file is left to :mod:`service.config`, which reads it.
-        """
-        if isinstance(env_settings, EnvSettingsSource):
-            env_settings.env_vars = {
-                name: value
-                for name, value in env_settings.env_vars.items()
-                if name.upper() not in SECRET_FILES
-            }
-        return env_settings, init_settings
+class HttpAlone(_Read):
+    """For who only asks a service that runs. Build it with :func:`service.config.load_http`."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    http: Http = Field(default_factory=Http)
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:

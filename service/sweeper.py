@@ -18,6 +18,7 @@ import structlog
 from service.broker.dead_letters import Cause, DeadLetter, DeadLetters
 from service.broker.errors import OUTAGES as BROKER_OUTAGES
 from service.broker.publisher import CONFIRM_SECONDS
+from service.broker.topology import STREAMS
 from service.events.operator_ids import following_ids
 from service.events.records import Event, Receipt, Refused
 from service.ops import metrics
@@ -262,10 +263,10 @@ class Sweeper:
     async def _measure(self, connection: Connection) -> None:
         rows = await connection.fetch(statement("measure_parked"))
         measured = {stream: (parked, oldest) for stream, parked, oldest in rows}
-        for stream in self._streams:
-            parked, oldest = measured.get(stream.name, (0, 0.0))
-            metrics.PARKED.labels(stream.name).set(parked)
-            metrics.PARKED_OLDEST_SECONDS.labels(stream.name).set(oldest)
+        for stream in STREAMS:  # also of what is not consumed any more
+            parked, oldest = measured.get(stream, (0, 0.0))
+            metrics.PARKED.labels(stream).set(parked)
+            metrics.PARKED_OLDEST_SECONDS.labels(stream).set(oldest)
         ((waiting, oldest),) = await connection.fetch(statement("measure_refunds"))
         metrics.REFUNDS_WAITING.set(waiting)
         metrics.REFUNDS_OLDEST_SECONDS.set(oldest)

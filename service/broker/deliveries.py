@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 
 from service.batcher import Batch, Batcher
+from service.broker.depth import depth_on
 from service.broker.errors import SessionLost, opening_channel
 
 if TYPE_CHECKING:
@@ -152,17 +153,13 @@ class Deliveries:
         while self.unacknowledged < self._settings.prefetch and self._time() < deadline:
             # What the last acknowledgement made room for may still be coming.
             quiet = self._time() - max(self._last_at, began)
-            if quiet > QUIET_SECONDS and await self._is_queue_empty():
+            if quiet > QUIET_SECONDS and not (await depth_on(self._channel, self.queue)).waiting:
                 break
             await asyncio.sleep(QUIET_SECONDS / 20)
         if self._consumer_tag is not None:
             await self._channel.basic_cancel(self._consumer_tag)
         held, self._held_ack = self._held_ack, None
         await self._ack_through(held)
-
-    async def _is_queue_empty(self) -> bool:
-        declared = await self._channel.queue_declare(self.queue, passive=True)
-        return not declared.message_count
 
     def _take(self, deliveries: list[Delivery]) -> None:
         self._batches.add(deliveries)

@@ -11,13 +11,14 @@ Source: rabbit_channel.erl and rabbit_amqqueue.erl of RabbitMQ 3.10 to 4.3.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp import commands as spec
 
 from service.broker import topology
 from service.broker.connection import channel_of
+from service.broker.depth import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,33 +34,6 @@ _NO_QUEUE: Final[dict[str, Any]] = {"x-queue-leader-locator": 0}
 _NO_CONSUMER: Final[dict[str, Any]] = {"x-priority": "impossible"}
 _NO_MESSAGE: Final = spec.Basic.Properties(expiration="impossible")
 _NO_KEY: Final = "billing-service-doctor"
-
-
-class Missing(Exception):
-    """There is no such exchange or queue."""
-
-
-class Depth(NamedTuple):
-    """A queue: how many messages wait in it, and how many consumers it has."""
-
-    waiting: int
-    consumers: int
-
-
-async def depth(connection: AbstractConnection, queue: str) -> Depth:
-    """Look at a queue.
-
-    Raises:
-        Missing: there is none.
-        ChannelAccessRefused: the user has no privilege at all on it (RabbitMQ 4.3 and later).
-        ChannelLockedResource: it belongs to another connection alone.
-    """
-    try:
-        async with channel_of(connection) as channel:
-            found = await channel.queue_declare(queue, passive=True)
-    except ChannelNotFoundEntity as error:
-        raise Missing(queue) from error
-    return Depth(found.message_count or 0, found.consumer_count or 0)
 
 
 async def exchange_difference(connection: AbstractConnection, exchange: str) -> str | None:

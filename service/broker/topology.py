@@ -8,7 +8,7 @@ declared again on every connect, and from time to time.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
@@ -18,6 +18,7 @@ from aiormq.exceptions import (
     ChannelPreconditionFailed,
 )
 
+from service.broker.connection import channel_of
 from service.broker.errors import opening_channel
 from service.exits import CannotStart
 
@@ -36,8 +37,18 @@ DELIVERY_LIMIT: Final = 2_147_483_647
 
 
 class Source(NamedTuple):
-    """One of our queues, and what of Jasmin's it is bound to."""
+    """One of our queues, what of Jasmin's it is bound to, and how it is called.
 
+    Attributes:
+        stream: its name for metrics, logs and commands.
+        section: of the settings. The same, but for submissions: what one wants is the capture.
+        queue: its name in RabbitMQ.
+        exchange: of Jasmin.
+        binding: the key it is bound with.
+    """
+
+    stream: str
+    section: str
     queue: str
     exchange: str
     binding: str
@@ -48,17 +59,15 @@ class Source(NamedTuple):
         return f"{self.queue}.dead"
 
 
-DLR: Final = Source("billing_service.dlr", "messaging", "dlr.#")
-BILL: Final = Source("billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#")
+DLR: Final = Source("dlr", "dlr", "billing_service.dlr", "messaging", "dlr.#")
+BILL: Final = Source(
+    "bill", "bill", "billing_service.submit_sm_resp", "billing", "bill_request.submit_sm_resp.#"
+)
 # A connector's id has no dots (jasmin.protocols.smpp.configs), so that the operators' answers,
 # submit.sm.resp.CID, stay out: dlr.submit_sm_resp has said already what they say.
-SUBMIT: Final = Source("billing_service.submit", "messaging", "submit.sm.*")
+SUBMIT: Final = Source("submit", "capture", "billing_service.submit", "messaging", "submit.sm.*")
 
-# By the names that metrics and commands have for them.
-STREAMS: Final[Mapping[str, Source]] = {"dlr": DLR, "bill": BILL, "submit": SUBMIT}
-
-# Where the settings of a queue are.
-_SECTIONS: Final = {DLR: "dlr", BILL: "bill", SUBMIT: "capture"}
+STREAMS: Final[Mapping[str, Source]] = {source.stream: source for source in (DLR, BILL, SUBMIT)}
 
 
 def sources_of(settings: Settings) -> dict[Source, Stream]:
@@ -123,23 +132,15 @@ async def declare(
     return waiting
 
 
-async def retire(connection: AbstractConnection, source: Source) -> int | None:
-    """Unbind a queue that nobody consumes any more, or it would fill up with what nobody reads.
+async def unbind(connection: AbstractConnection, source: Source) -> None:
+    """Let nothing more into a queue.
 
-    While workers with other settings consume it, nothing is taken away from them.
-
-    Returns:
-        How many messages are left in it; None where there is no such queue.
+    Raises:
+        CannotStart: the user may not.
     """
-    with _explaining(source), opening_channel():
-        try:
-            async with connection.channel() as channel:
-                queue = await channel.declare_queue(source.queue, passive=True)
-                if not queue.declaration_result.consumer_count:
-                    await queue.unbind(source.exchange, source.binding)
-        except ChannelNotFoundEntity:
-            return None
-    return queue.declaration_result.message_count or 0
+    with _explaining(source), suppress(ChannelNotFoundEntity):
+        async with channel_of(connection) as channel:
+            await channel.queue_unbind(source.queue, source.exchange, source.binding)
 
 
 async def declare_dead_queue(
@@ -224,9 +225,7 @@ def explain_mismatch(text: str) -> str:
             f"it otherwise, delete it (rabbitmqadmin delete exchange name={name}) and restart "
             "Jasmin"
         )
-    section = next(
-        s for source, s in _SECTIONS.items() if name in {source.queue, source.dead_queue}
-    )
+    section = next(s.section for s in STREAMS.values() if name in {s.queue, s.dead_queue})
     setting = _SETTINGS.get(argument)
     hint = (
         f", or set {section}.{setting} (BILLING_{section.upper()}_{setting.upper()}) to what it has"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
+from aiormq.exceptions import ChannelAccessRefused
 
 from service.broker import topology
+from service.broker.depth import Missing, depth
 from service.broker.errors import SessionLost
 from service.exits import CannotStart
 from service.ops import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aio_pika.abc import AbstractConnection
 
     from service.broker.deliveries import Deliveries
+    from service.broker.retirement import Retirement
     from service.broker.topology import Source
     from service.settings import Stream
 
@@ -31,12 +35,11 @@ async def watch(
     connection: AbstractConnection,
     sources: Mapping[Source, Stream],
     consumers: Sequence[Deliveries],
-    retired: Sequence[Source] = (),
+    retirement: Retirement,
 ) -> None:
     """Declare all of the topology again from time to time, and compare with what arrives.
 
-    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us. What
-    is retired is unbound again: workers with older settings may have consumed it until now.
+    Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
 
     Raises:
         SessionLost: the broker does not answer, or messages wait and none of them arrives.
@@ -44,30 +47,39 @@ async def watch(
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         # Shielded: a call that is cancelled half way makes the client library wait for its answer.
-        declaring = asyncio.ensure_future(_declare(connection, sources, retired))
-        declaring.add_done_callback(_forget)
+        looking = asyncio.ensure_future(_look(connection, sources, retirement))
+        looking.add_done_callback(_forget)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                waiting = await asyncio.shield(declaring)
+                waiting = await asyncio.shield(looking)
         except TimeoutError:
             raise SessionLost(f"RabbitMQ has not answered for {ANSWER_SECONDS:g} s") from None
-        except CannotStart as error:  # what is consumed already goes on
-            log.error(str(error))
-            continue
         note(waiting)
         for consumer in consumers:
-            if consumer.is_starved(waiting[consumer.queue]):
-                raise SessionLost(
-                    f"{consumer.queue}: {waiting[consumer.queue]} messages wait and none arrives"
-                )
+            count = waiting.get(consumer.queue, 0)
+            if consumer.is_starved(count):
+                raise SessionLost(f"{consumer.queue}: {count} messages wait and none arrives")
 
 
-async def _declare(
-    connection: AbstractConnection, sources: Mapping[Source, Stream], retired: Sequence[Source]
+async def _look(
+    connection: AbstractConnection, sources: Mapping[Source, Stream], retirement: Retirement
 ) -> dict[str, int]:
-    waiting = await topology.declare(connection, sources)
-    for source in retired:
-        await topology.retire(connection, source)
+    """Return how many messages wait in each of our queues, as far as RabbitMQ tells."""
+    try:
+        waiting = await topology.declare(connection, sources)
+    except CannotStart as error:  # what is consumed already goes on
+        log.error(str(error))
+        waiting = await _waiting(connection, sources)
+    return waiting | await retirement.look(connection)
+
+
+async def _waiting(connection: AbstractConnection, sources: Iterable[Source]) -> dict[str, int]:
+    """Look at queues that may not be declared."""
+    waiting = {}
+    for source in sources:
+        for queue in (source.queue, source.dead_queue):
+            with suppress(Missing, ChannelAccessRefused):
+                waiting[queue] = (await depth(connection, queue)).waiting
     return waiting
 
 
@@ -77,7 +89,7 @@ def note(waiting: Mapping[str, int]) -> None:
         metrics.QUEUE_MESSAGES.labels(queue).set(count)
 
 
-def _forget(declaring: asyncio.Future[dict[str, int]]) -> None:
+def _forget(looking: asyncio.Future[dict[str, int]]) -> None:
     """Take note of an error that nobody waits for any more."""
-    if not declaring.cancelled():
-        declaring.exception()
+    if not looking.cancelled():
+        looking.exception()

@@ -24,7 +24,7 @@ class Letter(NamedTuple):
 
     Attributes:
         tag: its delivery tag on the channel that it was taken from.
-        stream: dlr or bill.
+        stream: dlr, bill or submit.
         message: as it lies in the dead queue, marks included.
     """
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
+from aiormq.exceptions import ChannelAccessRefused
 from pamqp import commands as spec
 
-from service.broker.connection import channel_of
+from service.broker.depth import Missing, depth
 from service.dlq.letter import Letter, letter
 from service.exits import CannotStart
 
@@ -29,9 +29,8 @@ async def waiting(connection: AbstractConnection, queue: str) -> int | None:
         CannotStart: the user may not look.
     """
     try:
-        async with channel_of(connection) as channel:
-            return (await channel.queue_declare(queue, passive=True)).message_count or 0
-    except ChannelNotFoundEntity:
+        return (await depth(connection, queue)).waiting
+    except Missing:
         return None
     except ChannelAccessRefused as error:
         raise CannotStart(

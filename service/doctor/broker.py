@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
 from service.broker import probes
-from service.broker.connection import connect
+from service.broker.depth import Depth, Missing, depth
 from service.broker.errors import OUTAGES
-from service.broker.topology import STREAMS, dead_queue_arguments, queue_arguments, sources_of
+from service.broker.topology import dead_queue_arguments, queue_arguments, sources_of
 from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
-from service.exits import CannotStart
+from service.doctor.nodes import reach
 from service.versions import is_old_rabbitmq
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
 
     from service.broker.topology import Source
+    from service.broker.transport import PeelingConnection
     from service.settings import Jasmin, Settings, Stream
 
     Sources = Mapping[Source, Stream]
     Attempt = Callable[[AbstractConnection], Awaitable[object]]
 
-CONNECT_SECONDS: Final = 8.0
 DECLARED_BY_RUN: Final = "start the service: billing-service run declares it"
 # Shares of max_length at which a queue is filling, as the alert has it, and worth a look.
 FILLING: Final = 0.5
@@ -39,70 +38,63 @@ JASMINS_QUEUE: Final = "RouterPB_bill_request_submit_sm_resp_all"
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield what is found, without changing anything."""
-    jasmin = settings.jasmin
-    sources: Sources = sources_of(settings)
-    there = ", ".join(map(str, jasmin.addresses))
-    is_reached = False
+    connections: list[PeelingConnection] = []
     try:
         async with AsyncExitStack() as session:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connecting = connect(jasmin, "billing-service doctor")
-                connection = await session.enter_async_context(connecting)
-            is_reached = True
-            for look in (_version, _exposure):
-                for finding in look(connection, settings):
+            connections, failures = await reach(session, settings.jasmin)
+            for connection in connections:
+                for finding in _version(connection, settings):
                     yield finding
-            for check in (_exchanges, _queues, _dead_queues, _jasmin):
-                async for finding in check(connection, sources):
+            for finding in failures:
+                yield finding
+            if connections:  # what follows is the same wherever in a cluster it is asked
+                async for finding in _examine(connections[0], settings):
                     yield finding
-            yield await _privileges(connection, sources, jasmin)
-    except CannotStart as error:
-        yield problem("broker", str(error))
     except OUTAGES as error:
-        if is_reached:
-            yield problem("broker", f"RabbitMQ at {there} went away meanwhile: {reason(error)}")
-        else:
-            yield problem(
-                "broker",
-                f"RabbitMQ at {there} cannot be reached: {reason(error)}",
-                "start it, or correct jasmin.amqp_host and jasmin.amqp_port "
-                "(BILLING_JASMIN_AMQP_HOST, BILLING_JASMIN_AMQP_PORT)",
-            )
+        says = f"RabbitMQ at {connections[0].address} went away meanwhile: {reason(error)}"
+        yield problem("broker", says)
 
 
-def _version(connection: AbstractConnection, settings: Settings) -> Iterator[Finding]:
+async def _examine(connection: AbstractConnection, settings: Settings) -> AsyncIterator[Finding]:
+    sources: Sources = sources_of(settings)
+    yield _exposure(settings.jasmin)
+    for check in (_exchanges, _queues, _dead_queues, _jasmin):
+        async for finding in check(connection, sources):
+            yield finding
+    yield await _privileges(connection, sources, settings.jasmin)
+
+
+def _version(connection: PeelingConnection, settings: Settings) -> Iterator[Finding]:
     """Say who answers, and whether it is too old for the queues that are wanted."""
     jasmin = settings.jasmin
     told = connection.transport.connection.server_properties if connection.transport else {}
     product, version = str(told.get("product", "broker")), str(told.get("version", "0"))
     yield ok(
         "broker",
-        f"{product} {version} at {', '.join(map(str, jasmin.addresses))} takes user "
-        f"{jasmin.amqp_user!r} on virtual host {jasmin.amqp_vhost!r}",
+        f"{product} {version} at {connection.address} takes user {jasmin.amqp_user!r} on virtual "
+        f"host {jasmin.amqp_vhost!r}",
     )
     types = {settings.dlr.queue_type, settings.bill.queue_type}
     if is_old_rabbitmq(version) and "quorum" in types:
         yield problem(
             "broker_version",
-            f"quorum queues of {product} {version} have no time limit",
+            f"quorum queues of {product} {version} at {connection.address} have no time limit",
             "install 3.10 or later, or set dlr.queue_type and bill.queue_type "
             "(BILLING_DLR_QUEUE_TYPE, BILLING_BILL_QUEUE_TYPE) to classic",
         )
 
 
-def _exposure(_: AbstractConnection, settings: Settings) -> Iterator[Finding]:
+def _exposure(jasmin: Jasmin) -> Finding:
     """Say whether others could listen."""
-    jasmin = settings.jasmin
     if jasmin.amqp_tls:
-        yield ok("broker_tls", "TLS; certificate and host name are verified")
-    elif jasmin.is_exposed:
-        yield warning(
+        return ok("broker_tls", "TLS; certificate and host name are verified")
+    if jasmin.is_exposed:
+        return warning(
             "broker_tls",
             f"what is said to {jasmin.amqp_host} can be read and forged on the way",
             "set jasmin.amqp_tls (BILLING_JASMIN_AMQP_TLS) to true",
         )
-    else:
-        yield ok("broker_tls", "no TLS, and none is needed on this machine")
+    return ok("broker_tls", "no TLS, and none is needed on this machine")
 
 
 async def _exchanges(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
@@ -111,7 +103,7 @@ async def _exchanges(connection: AbstractConnection, sources: Sources) -> AsyncI
         name = source.exchange
         try:
             difference = await probes.exchange_difference(connection, name)
-        except probes.Missing:
+        except Missing:
             yield warning(
                 "exchange",
                 f"exchange {name} is not there: neither Jasmin nor this service has been connected "
@@ -132,24 +124,24 @@ async def _queues(connection: AbstractConnection, sources: Sources) -> AsyncIter
     """Compare our queues with the settings; look at who consumes and what waits."""
     for source, stream in sources.items():
         name = source.queue
-        depth = await _depth(connection, name)
-        if depth is None:
+        found = await _look(connection, name)
+        if found is None:
             says = f"queue {name} is not there: what Jasmin publishes is lost"
             yield problem("queue", says, DECLARED_BY_RUN)
             continue
-        if isinstance(depth, Finding):
-            yield depth
+        if isinstance(found, Finding):
+            yield found
             continue
         yield await _compared(connection, name, queue_arguments(source, stream))
-        yield _consumed(name, depth)
-        yield _waiting(name, depth, stream.max_length)
+        yield _consumed(name, found)
+        yield _waiting(name, found, stream.max_length)
 
 
-async def _depth(connection: AbstractConnection, name: str) -> probes.Depth | Finding | None:
+async def _look(connection: AbstractConnection, name: str) -> Depth | Finding | None:
     """Look at a queue; None where it is not there, a finding where that is refused."""
     try:
-        return await probes.depth(connection, name)
-    except probes.Missing:
+        return await depth(connection, name)
+    except Missing:
         return None
     except (ChannelAccessRefused, ChannelLockedResource) as error:
         return unknown("queue", f"queue {name} cannot be looked at: {error}")
@@ -160,7 +152,7 @@ async def _compared(
 ) -> Finding:
     try:
         difference = await probes.queue_difference(connection, name, arguments)
-    except probes.Missing:
+    except Missing:
         return warning("queue", f"queue {name} has just been deleted", "look again")
     except ChannelAccessRefused:
         return unknown("queue", f"queue {name} cannot be compared without privileges")
@@ -169,46 +161,45 @@ async def _compared(
     return ok("queue", f"queue {name}: type, limits and dead letters as the settings say")
 
 
-def _consumed(name: str, depth: probes.Depth) -> Finding:
-    if depth.consumers:
-        return ok("consumers", f"queue {name}: {depth.consumers:,} consumers")
+def _consumed(name: str, found: Depth) -> Finding:
+    if found.consumers:
+        return ok("consumers", f"queue {name}: {found.consumers:,} consumers")
     says = f"queue {name}: nobody consumes"
     remedy = "start billing-service run, or read in its log why it does not consume"
-    return (problem if depth.waiting else warning)("consumers", says, remedy)
+    return (problem if found.waiting else warning)("consumers", says, remedy)
 
 
-def _waiting(name: str, depth: probes.Depth, max_length: int) -> Finding:
-    says = f"queue {name}: {depth.waiting:,} messages wait, of {max_length:,} that it holds"
-    if depth.waiting >= FILLING * max_length:
+def _waiting(name: str, found: Depth, max_length: int) -> Finding:
+    says = f"queue {name}: {found.waiting:,} messages wait, of {max_length:,} that it holds"
+    if found.waiting >= FILLING * max_length:
         return problem(
             "waiting",
             f"{says}; then the oldest become dead letters",
             "if there are consumers, add workers (SIGTTIN to billing-service, or another host)",
         )
-    if depth.waiting >= BEHIND * max_length:
+    if found.waiting >= BEHIND * max_length:
         return warning("waiting", says, "see that it shrinks; if not, add workers (SIGTTIN)")
     return ok("waiting", says)
 
 
 async def _dead_queues(connection: AbstractConnection, sources: Sources) -> AsyncIterator[Finding]:
     """Compare the dead queues, and count the dead letters; only dlq list can tell their age."""
-    names = {source: stream for stream, source in STREAMS.items()}
     for source, settings in sources.items():
         name = source.dead_queue
-        depth = await _depth(connection, name)
-        if depth is None:
+        found = await _look(connection, name)
+        if found is None:
             says = f"queue {name} is not there: what the broker pushes out is lost"
             yield warning("dead_letters", says, DECLARED_BY_RUN)
             continue
-        if isinstance(depth, Finding):
-            yield depth
+        if isinstance(found, Finding):
+            yield found
             continue
         yield await _compared(connection, name, dead_queue_arguments(settings.queue_type))
-        if depth.waiting:
+        if found.waiting:
             yield warning(
                 "dead_letters",
-                f"queue {name}: {depth.waiting:,} dead letters",
-                f"billing-service dlq list --stream {names[source]} tells their reasons and since "
+                f"queue {name}: {found.waiting:,} dead letters",
+                f"billing-service dlq list --stream {source.stream} tells their reasons and since "
                 "when, the oldest first",
             )
         else:
@@ -219,8 +210,8 @@ async def _jasmin(connection: AbstractConnection, _: Sources) -> AsyncIterator[F
     """Look whether Jasmin is connected to this very broker and virtual host."""
     says = "Jasmin is not connected to this broker and virtual host"
     try:
-        consumers = (await probes.depth(connection, JASMINS_QUEUE)).consumers
-    except probes.Missing:
+        consumers = (await depth(connection, JASMINS_QUEUE)).consumers
+    except Missing:
         consumers = 0
     except ChannelLockedResource:
         consumers = 1
@@ -245,7 +236,7 @@ async def _privileges(connection: AbstractConnection, sources: Sources, jasmin: 
         for right, attempt in _rights(source, stream):
             try:
                 await attempt(connection)
-            except probes.Missing:
+            except Missing:
                 continue
             except ChannelAccessRefused:
                 refused.append(right)

@@ -1,370 +1,135 @@
-"""What PostgreSQL tells: link, schema, privileges, clocks, and what waits in it."""
+"""Asks every host of the database, all at the same time, and examines the one that takes writes."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+import asyncio
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 
-from service.dlq.view import printable
-from service.doctor.finding import Finding, ok, problem, reason, seconds, unknown, warning
+from service.database_url import place
+from service.doctor import server, waiting
+from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.look import Look, look
 from service.store import pool
 from service.store.errors import describe
-from service.store.hosts import Hosts
-from service.store.sql import statement
-from service.versions import OLDEST_POSTGRESQL
+from service.store.hosts import CONNECT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from service.settings import Settings
 
 ANSWER_SECONDS: Final = 5.0
 CLOSING_SECONDS: Final = 1.0
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-CLOCK_SECONDS: Final = 2.0
-# Parked events to look at.
-SAMPLE: Final = 10_000
-# What has been parked for less is nothing to speak of.
-PATIENCE_SECONDS: Final = 600.0
-# The share of parking.ttl after which the alert speaks, too.
-EXPIRING: Final = 0.75
-# How often refund.settle a refund may wait, likewise.
-OVERDUE: Final = 4
 
 
-class Look(NamedTuple):
-    """What all checks share.
+class Host(NamedTuple):
+    """One host of ``database.url``.
 
     Attributes:
-        connection: to the database.
-        settings: all of them.
-        server: a row of ``doctor/server.sql``.
-        ahead: by how much the database's clock is ahead of this machine's.
-        precision: how far that may be wrong.
+        place: where it is.
+        failures: what it answered to attempts to connect.
+        look: at it; None where none of them succeeded.
     """
 
-    connection: asyncpg.Connection
-    settings: Settings
-    server: asyncpg.Record
-    ahead: timedelta
-    precision: timedelta
+    place: str
+    failures: list[Exception]
+    look: Look | None = None
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield what is found, in transactions that cannot write."""
-    database = settings.database
-    for told in (database, database.model_copy(update={"pgbouncer": True})):
+    async with AsyncExitStack() as session:
+        hosts = await asyncio.gather(
+            *(_reach(session, settings, url) for url in settings.database.urls)
+        )
+        chosen = _chosen([host.look for host in hosts if host.look is not None])
+        for host in hosts:
+            for finding in _told(host, chosen):
+                yield finding
+        for host in hosts:
+            if host.look is not None and host.look is chosen:
+                async for finding in _examine(chosen, is_pooled=bool(host.failures)):
+                    yield finding
+
+
+async def _reach(session: AsyncExitStack, settings: Settings, url: str) -> Host:
+    """Connect to a host; once more as a PgBouncer wants it, where it answers like one."""
+    told = settings.database
+    host = Host(place(url), [])
+    for database in (told, told.model_copy(update={"pgbouncer": True})):
+        options = pool.session(database, "billing-service doctor")
+        options["target_session_attrs"] = "any"  # standbys are looked at as well
         try:
-            connection = await Hosts(told).connect(
-                **pool.session(told, "billing-service doctor"), command_timeout=ANSWER_SECONDS
+            connection = await asyncpg.connect(
+                url, timeout=CONNECT_SECONDS, command_timeout=ANSWER_SECONDS, **options
             )
-            break
+            session.push_async_callback(_close, connection)
+            return host._replace(look=await look(connection, settings, host.place))
         except FAILURES as error:
-            yield _refused(error)
-            if not pool.is_pooled(error) or told.pgbouncer:
-                return
-    try:
-        look = await _look(connection, settings)
-        for check in CHECKS if told is database else CHECKS_BEHIND_A_POOLER:
-            try:
-                async with connection.transaction(readonly=True):
-                    async for finding in check(look):
-                        yield finding
-            except FAILURES as error:
-                name = check.__name__.strip("_")
-                yield unknown(name, f"{name.replace('_', ' ')}: not looked at: {describe(error)}")
-    except FAILURES as error:
-        yield problem("database", f"PostgreSQL went away meanwhile: {describe(error)}")
-    finally:
-        with suppress(*FAILURES):
-            await connection.close(timeout=CLOSING_SECONDS)
+            host.failures.append(error)
+            if not pool.is_pooled(error):
+                break
+    return host
 
 
-def _refused(error: BaseException) -> Finding:
-    if refusal := pool.refusal(error):
-        return problem("database", refusal)
-    if isinstance(error, asyncpg.PostgresError):
-        return problem(
+async def _close(connection: asyncpg.Connection) -> None:
+    with suppress(*FAILURES):
+        await connection.close(timeout=CLOSING_SECONDS)
+
+
+def _chosen(looks: Sequence[Look]) -> Look | None:
+    """Return what the service would use: the first host that takes writes; else any."""
+    writable = (look for look in looks if not look.server["read_only"])
+    return next(writable, looks[0] if looks else None)
+
+
+def _told(host: Host, chosen: Look | None) -> Iterator[Finding]:
+    """Say how a host is, as far as the examination of the chosen one does not."""
+    is_served = chosen is not None and not chosen.server["read_only"]
+    for error in host.failures:
+        yield _refused(error, host, warning if is_served and host.look is not chosen else problem)
+    if host.look is None or host.look is chosen:
+        return
+    says = f"PostgreSQL {host.look.version} at {host.place}"
+    if host.look.server["read_only"]:
+        yield ok("database", f"{says} answers, and takes no writes: a standby")
+    else:
+        yield warning(
             "database",
-            f"PostgreSQL takes no connection: {describe(error)}",
+            f"{says} takes writes as well",
+            "see that both names lead to one server: of two primaries one has what the other lacks",
+        )
+
+
+def _refused(error: Exception, host: Host, level: Callable[..., Finding]) -> Finding:
+    if refusal := pool.refusal(error):
+        return level("database", f"{host.place}: {refusal}")
+    if isinstance(error, asyncpg.PostgresError):
+        return level(
+            "database",
+            f"PostgreSQL at {host.place} takes no connection: {describe(error)}",
             "wait while it starts or stops; raise max_connections if it has too many",
         )
-    return problem(
+    return level(
         "database",
-        f"PostgreSQL cannot be reached: {reason(error)}",
+        f"PostgreSQL at {host.place} cannot be reached: {reason(error)}",
         "start it, or correct host and port in database.url (BILLING_DATABASE_URL)",
     )
 
 
-async def _look(connection: asyncpg.Connection, settings: Settings) -> Look:
-    async with connection.transaction(readonly=True):
-        before = datetime.now(UTC)
-        (server,) = await connection.fetch(statement("doctor/server"))
-        after = datetime.now(UTC)
-    ahead = server["now"] - before - (after - before) / 2
-    return Look(connection, settings, server, ahead, (after - before) / 2)
-
-
-async def _link(look: Look) -> AsyncIterator[Finding]:
-    """Say what answers, and whether others could listen."""
-    server, database = look.server, look.settings.database
-    version = server["version"].split()[0]
-    yield ok(
-        "database",
-        f"PostgreSQL {version} takes role {server['role']} on database {server['database']}",
-    )
-    if server["number"] // 10_000 < OLDEST_POSTGRESQL:
-        yield problem(
-            "database_version",
-            f"PostgreSQL {version} is too old",
-            f"install {OLDEST_POSTGRESQL} or later",
-        )
-    if database.is_exposed:
-        yield warning(
-            "database_tls",
-            "what is said to PostgreSQL can be read and forged on the way",
-            "write ?sslmode=verify-full&sslrootcert=FILE into database.url (BILLING_DATABASE_URL)",
-        )
-    else:
-        tls = "TLS" if server["tls"] else "no TLS, and none is needed on this machine"
-        yield ok("database_tls", tls)
-
-
-async def _pooler(look: Look) -> AsyncIterator[Finding]:
-    """Compare database.pgbouncer with what the URL leads to."""
-    is_pooled = look.connection.get_server_pid() != look.server["pid"]
-    is_told = look.settings.database.pgbouncer
-    variable = "database.pgbouncer (BILLING_DATABASE_PGBOUNCER)"
-    if is_pooled and not is_told:
-        yield problem("pgbouncer", "a PgBouncer is in between", f"set {variable} to true")
-    elif is_told and not is_pooled:
-        yield warning(
-            "pgbouncer",
-            "no PgBouncer is in between, yet statements are prepared again and again",
-            f"set {variable} to false",
-        )
-    else:
-        yield ok("pgbouncer", f"{'a' if is_pooled else 'no'} PgBouncer in between, as is set")
-
-
-async def _writable(look: Look) -> AsyncIterator[Finding]:
-    """See whether commits are possible, and outlive a crash."""
-    if look.server["read_only"]:
-        yield problem(
-            "writable",
-            "PostgreSQL is read-only: it is a standby, or default_transaction_read_only is on",
-            "let database.url (BILLING_DATABASE_URL) lead to the primary, with the service's role",
-        )
-    unsafe = [name for name in ("fsync", "full_page_writes") if not look.server[name]]
-    if look.server["synchronous_commit"] == "off":
-        unsafe.append("synchronous_commit")
-    if unsafe:
-        yield problem(
-            "durability",
-            f"{', '.join(unsafe)} is off: what has been acknowledged to RabbitMQ is lost when "
-            "PostgreSQL crashes",
-            "set it to on in postgresql.conf, for the database and for the role",
-        )
-    else:
-        yield ok("durability", "a COMMIT outlives a crash: fsync and synchronous_commit are on")
-
-
-async def _room(look: Look) -> AsyncIterator[Finding]:
-    """Compare the connections that workers open with those that are allowed."""
-    workers, allowed = look.settings.workers, look.server["connections"]
-    needed = workers * pool.size(captures=look.settings.capture.enabled)
-    says = f"{workers} workers open up to {needed} connections; {allowed} are allowed in all"
-    if needed > allowed and not look.settings.database.pgbouncer:
-        yield problem(
-            "connections",
-            says,
-            "raise max_connections (or the limit of role or database), lower workers "
-            "(BILLING_WORKERS), or put a PgBouncer in between",
-        )
-    else:
-        yield ok("connections", says)
-
-
-async def _clock(look: Look) -> AsyncIterator[Finding]:
-    """Compare the database's clock with this machine's."""
-    ahead = look.ahead.total_seconds()
-    if abs(ahead) <= CLOCK_SECONDS + look.precision.total_seconds():
-        yield ok("clock", f"PostgreSQL's clock agrees with this machine's ({ahead:+.3f} s)")
-    else:
-        yield warning(
-            "clock",
-            f"PostgreSQL's clock differs from this machine's by {ahead:+.1f} s",
-            "let both follow NTP: ages and times in logs, metrics and tables do not agree",
-        )
-
-
-async def _schema_version(look: Look) -> str | None:
-    """Return the version that the schema is at; None where there is none."""
-    try:
-        async with look.connection.transaction():
-            version: str | None = await look.connection.fetchval(statement("schema_version"))
-    except asyncpg.UndefinedTableError:
-        return None
-    return version
-
-
-async def _schema(look: Look) -> AsyncIterator[Finding]:
-    """Compare the schema's version, and name the migrations that wait."""
-    version = await _schema_version(look)
-    if not (difference := pool.schema_problem(version)):
-        if version == pool.SCHEMA_VERSION:
-            yield ok("schema", f"the schema is at {version}, as this version needs it")
-        else:
-            yield warning(
-                "schema",
-                f"the schema is at {version}, that of a newer version; it serves this one, too, "
-                f"which needs {pool.SCHEMA_VERSION}",
-                "finish the upgrade: put the newer billing-service in place on every host",
-            )
-        return
-    from service.store.migrate import pending  # noqa: PLC0415 - loads slowly
-
-    waiting = ", ".join(pending(version)) if (version or "") < pool.SCHEMA_VERSION else ""
-    yield problem("schema", difference + (f" (pending: {waiting})" if waiting else ""))
-
-
-async def _database_privileges(look: Look) -> AsyncIterator[Finding]:
-    """Name the privileges that the role lacks, or what there is nothing of to have them on."""
-    captures = look.settings.capture.enabled
-    try:
-        async with look.connection.transaction():
-            rows = await look.connection.fetch(statement("missing_privileges"), captures)
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-        if pool.schema_problem(await _schema_version(look)):
-            raise  # no wonder, and told already
-        yield problem(
-            "schema",
-            f"what a migration made is gone: {error}",
-            "restore it from a backup: without it no event can be settled",
-        )
-        return
-    if not rows:
-        yield ok("database_privileges", "the role may do all that the service does")
-        return
-    missing = ", ".join(row["privilege"] for row in rows)
-    yield problem(
-        "database_privileges",
-        f"role {rows[0]['role']} lacks privileges: {missing}",
-        "run config/postgres/roles.sql, as its head says",
-    )
-
-
-async def _has_index(connection: asyncpg.Connection) -> bool:
-    return any(row["usable"] for row in await connection.fetch(statement("doctor/cdr_index")))
-
-
-async def _cdr_index(look: Look) -> AsyncIterator[Finding]:
-    """See that CDRs are found by their message ids."""
-    rows = await look.connection.fetch(statement("doctor/cdr_index"))
-    usable = [row["name"] for row in rows if row["usable"]]
-    broken = [row["name"] for row in rows if not row["usable"]]
-    if usable:
-        yield ok("cdr_index", f"sms_cdr has an index on message_id: {usable[0]}")
-        return
-    drop = "".join(f"DROP INDEX CONCURRENTLY {name}; " for name in broken)
-    yield problem(
-        "cdr_index",
-        "sms_cdr has no index on message_id that can be used"
-        + (f" ({', '.join(broken)} is invalid or partial)" if broken else "")
-        + ": each batch reads the whole table",
-        f"with psql, as its owner: {drop}CREATE INDEX CONCURRENTLY ON sms_cdr (message_id)",
-    )
-
-
-async def _parked(look: Look) -> AsyncIterator[Finding]:
-    """Count the parked events, and tell what they wait for."""
-    rows = await look.connection.fetch(statement("measure_parked"))
-    if not rows:
-        yield ok("parked", "no events are parked")
-        return
-    for row in rows:
-        yield _aged(
-            "parked",
-            f"{row['stream']}: {row['parked']:,} events are parked, the oldest for "
-            f"{seconds(row['oldest'])}",
-            row["oldest"],
-            look.settings.parking.ttl,
-            f"after {seconds(look.settings.parking.ttl)} they become dead letters; see below",
-        )
-    if not await _has_index(look.connection):
-        yield unknown("parked", "what they wait for: not looked at without an index on message_id")
-        return
-    wants = await look.connection.fetch(statement("doctor/parked_for_want_of"), SAMPLE)
-    unmapped = await look.connection.fetchval(statement("doctor/unmapped_accounts"))
-    for row in wants:
-        says, remedy = _want(row, unmapped)
-        yield _aged("parked", says, row["oldest"], look.settings.parking.ttl, remedy)
-
-
-def _want(row: asyncpg.Record, unmapped: int) -> tuple[str, str]:
-    """Say what events wait for, and where that should come from."""
-    keys = ", ".join(map(printable, row["keys"]))
-    says = f"{row['stream']}: {row['events']:,} events wait"
-    match row["want"]:
-        case "cdr":
-            return (
-                f"{says} for CDRs that are not in sms_cdr: {keys}",
-                "see that the gateway writes them to this database, with Jasmin's message id in "
-                "message_id",
-            )
-        case "account":
-            return (
-                f"{says} for the accounts of Jasmin's uids {keys} ({unmapped:,} accounts have no "
-                "jasmin_uid)",
-                "with psql: UPDATE accounts SET jasmin_uid = 'UID' WHERE id = 'ID OF THE ACCOUNT'",
-            )
-        case _:
-            return (
-                f"{says} for the message of the operator's ids {keys}",
-                "see that Jasmin publishes dlr.submit_sm_resp (0.11.1 does not for messages of one "
-                "part) and that the queue of dlr is bound",
-            )
-
-
-def _aged(check: str, says: str, age: float, limit: float, remedy: str) -> Finding:
-    """Return a finding that is the worse the nearer the limit is."""
-    if age >= EXPIRING * limit:
-        return problem(check, says, remedy)
-    return warning(check, says, remedy) if age >= PATIENCE_SECONDS else ok(check, says)
-
-
-async def _refunds(look: Look) -> AsyncIterator[Finding]:
-    """Count the refunds that wait."""
-    ((waiting, oldest),) = await look.connection.fetch(statement("measure_refunds"))
-    if not waiting:
-        yield ok("refunds", "no refunds wait")
-        return
-    says = f"{waiting:,} refunds wait to be booked, the oldest for {seconds(oldest)}"
-    if oldest < OVERDUE * look.settings.refund.settle:
-        yield ok("refunds", says)
-    else:
-        yield warning(
-            "refunds",
-            says,
-            "billing-service reconcile names them: their account has no balance, or one in another "
-            "currency",
-        )
-
-
-CHECKS: Final[tuple[Callable[[Look], AsyncIterator[Finding]], ...]] = (
-    _link,
-    _pooler,
-    _writable,
-    _room,
-    _clock,
-    _schema,
-    _database_privileges,
-    _cdr_index,
-    _parked,
-    _refunds,
-)
-# Where that has been told already.
-CHECKS_BEHIND_A_POOLER: Final = tuple(check for check in CHECKS if check is not _pooler)
+async def _examine(look: Look, *, is_pooled: bool) -> AsyncIterator[Finding]:
+    """Make all checks, but for what has been told already."""
+    for check in (*server.CHECKS, *waiting.CHECKS):
+        if is_pooled and check is server.pooler:
+            continue
+        try:
+            async with look.connection.transaction(readonly=True):
+                async for finding in check(look):
+                    yield finding
+        except FAILURES as error:
+            name = check.__name__.strip("_")
+            yield unknown(name, f"{name.replace('_', ' ')}: not looked at: {describe(error)}")

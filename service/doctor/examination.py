@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-# Longer than any connection may take to be made.
+# Longer than any connection may take to be made: all addresses are asked at the same time.
 LIMIT_SECONDS: Final = 12.0
 CLOSING_SECONDS: Final = 1.0
 

@@ -70,11 +70,3 @@ def reason(error: BaseException) -> str:
     if isinstance(cause, TimeoutError):
         return "no answer in time"
     return (str(cause) or type(cause).__name__).splitlines()[0]
-
-
-def seconds(number: float) -> str:
-    """Return a span of time as people say it: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if number >= 2 * size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.3g} s"

@@ -13,11 +13,9 @@ from service.doctor.finding import Finding, ok, problem, reason, unknown, warnin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from service.settings import Http, Settings
+    from service.settings import Settings
 
 ANSWER_SECONDS: Final = 5.0
-# Addresses to listen on that are none to connect to.
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -25,7 +23,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.http.port:
         yield unknown("readyz", "http.port is 0, so that nothing is known of where it listens")
         return
-    url = _url(settings.http)
+    url = settings.http.url
     timeout = aiohttp.ClientTimeout(ANSWER_SECONDS)
     try:
         async with aiohttp.ClientSession(url, timeout=timeout) as session:
@@ -41,11 +39,6 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             "start billing-service run, unless it runs on another host; if it does run here, set "
             "http.host and http.port (BILLING_HTTP_HOST, BILLING_HTTP_PORT) as there",
         )
-
-
-def _url(http: Http) -> str:
-    host = _ANY.get(http.host, http.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
 
 
 def _readiness(url: str, body: bytes) -> Finding:

@@ -1,6 +1,7 @@
 """What ``/status.json`` says: made by the supervisor, read by the page and by ``top``.
 
-Times are in seconds. Names of streams are those of the settings: dlr and bill.
+Times are in seconds. Streams have the names that metrics have for them: dlr, bill and, where CDRs
+are made from what is submitted, submit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Level(StrEnum):
+class Health(StrEnum):
     """How much a person should mind."""
 
     GOOD = "good"
@@ -52,7 +53,7 @@ class Headline(msgspec.Struct, frozen=True):
 
     title: str
     detail: str
-    level: Level
+    level: Health
     since_s: float = 0.0
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from service.status.document import Headline, Level, WorkerState
+from service.status.document import Headline, Health, WorkerState
 from service.store.circuit import State
 
 if TYPE_CHECKING:
@@ -56,30 +56,30 @@ def headline(
     """
     if draining:
         detail = f"finishing {_events(in_hand)} in hand; no more are taken"
-        return Headline("Draining", detail, Level.WARNING)
+        return Headline("Draining", detail, Health.WARNING)
     states = Counter(worker.state for worker in workers)
     if states[WorkerState.READY]:
         return _at_work(states, rate, stuck, waiting)
     if states[WorkerState.DATABASE_AWAY]:
         detail = f"holding {_events(in_hand)}; goes on by itself when PostgreSQL answers"
-        return Headline("Database away", detail, Level.BAD)
+        return Headline("Database away", detail, Health.BAD)
     if states[WorkerState.BROKER_AWAY]:
         detail = "events wait in RabbitMQ; goes on by itself when it can be reached"
-        return Headline("Broker away", detail, Level.BAD)
+        return Headline("Broker away", detail, Health.BAD)
     if states[WorkerState.STARTING] and not states[WorkerState.SILENT]:
-        return Headline("Starting", "no worker consumes yet", Level.QUIET)
-    return Headline("No worker", "none is alive and well; the log says why", Level.BAD)
+        return Headline("Starting", "no worker consumes yet", Health.QUIET)
+    return Headline("No worker", "none is alive and well; the log says why", Health.BAD)
 
 
 def _at_work(states: Counter[WorkerState], rate: float, stuck: int, waiting: int) -> Headline:
     """Say what the workers that are ready do, and which are not."""
     ready, wanted = states[WorkerState.READY], states.total()
     if rate > 0:
-        title, doing, level = "Settling", f"{figure(rate)} events/s", Level.GOOD
+        title, doing, level = "Settling", f"{figure(rate)} events/s", Health.GOOD
     elif stuck:
-        title, doing, level = "Stalled", f"{_events(stuck)} in hand, none settled", Level.WARNING
+        title, doing, level = "Stalled", f"{_events(stuck)} in hand, none settled", Health.WARNING
     else:
-        title, doing, level = "Idle", "no events just now", Level.QUIET
+        title, doing, level = "Idle", "no events just now", Health.QUIET
     if waiting > 0:
         doing += f", {waiting:,} waiting in RabbitMQ"
     doing += f"; {ready} of {wanted} workers ready"
@@ -88,7 +88,7 @@ def _at_work(states: Counter[WorkerState], rate: float, stuck: int, waiting: int
     others = ", ".join(
         f"{count} {state.value}" for state, count in states.items() if state != WorkerState.READY
     )
-    return Headline(title, f"{doing}, {others}", Level.WARNING)
+    return Headline(title, f"{doing}, {others}", Health.WARNING)
 
 
 def figure(rate: float) -> str:

@@ -156,7 +156,7 @@ class Monitor:
             rate=now.rate(SETTLED),
             in_hand=int(held[-1]),
             stuck=int(min(held)),
-            waiting=int(sum(waiting.get(source.queue, 0) for source in STREAMS.values())),
+            waiting=int(sum(waiting.get(s.queue, 0) for s in sources_of(self._settings()))),
         )
         if found.title != self._title:
             self._title, self._title_since = found.title, time.monotonic()

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.status.document import Level, WorkerState
+from service.durations import short, span
+from service.status.document import Health, WorkerState
 from service.status.headline import figure
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ STATUSES: Final = {
     "rejected": "magenta",
 }
 _SIGNS: Final = {
-    Level.GOOD: ("✔", "bold green"),
-    Level.QUIET: ("●", "bold blue"),
-    Level.WARNING: ("▲", "bold yellow"),
-    Level.BAD: ("✖", "bold red"),
+    Health.GOOD: ("✔", "bold green"),
+    Health.QUIET: ("●", "bold blue"),
+    Health.WARNING: ("▲", "bold yellow"),
+    Health.BAD: ("✖", "bold red"),
 }
 _WORKERS: Final = {
     WorkerState.READY: "green",
@@ -88,26 +89,6 @@ def sparkline(history: History, stream: str, width: int) -> str:
     means = [sum(column) / len(column) if column else None for column in columns]
     most = max([1.0, *(mean for mean in means if mean is not None)])
     return "".join(" " if mean is None else SPARKS[round(7 * mean / most)] for mean in means)
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def short(seconds: float) -> str:
-    """Return a short duration to two digits or so."""
-    if seconds < 0.01:
-        return f"{1000 * seconds:.1f} ms"
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
 
 
 def _streams(status: Status) -> Table:

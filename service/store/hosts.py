@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from service.addresses import Turns
+from service.database_url import place
 from service.store.errors import describe
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Hosts:
                 self._urls.failed(url)
                 if len(self._urls) == 1 or not isinstance(error, _ELSEWHERE):
                     raise
-                failures[urlsplit(url).netloc.rpartition("@")[2]] = error
+                failures[place(url)] = error
         for failure in failures.values():
             if isinstance(failure, ssl.SSLError):
                 raise failure

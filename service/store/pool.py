@@ -14,6 +14,8 @@ from service.store import errors, sql
 from service.store.hosts import Hosts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncpg.pool import PoolConnectionProxy
 
     from service.settings import Database
@@ -142,6 +144,23 @@ def schema_problem(version: str | None) -> str | None:
     return f"the schema {found}, this version needs {SCHEMA_VERSION}; {remedy}"
 
 
+def privileges_problem(missing: Sequence[asyncpg.Record], *, captures: bool) -> str | None:
+    """Say what to do about privileges that are ``missing``, as that statement tells; None if none.
+
+    Args:
+        missing: a row for each table and privilege.
+        captures: whether CDRs are written, too.
+    """
+    if not missing:
+        return None
+    listed = ", ".join(row["privilege"] for row in missing)
+    how = " with -v capture=on" if captures else ""
+    return (
+        f"role {missing[0]['role']} lacks privileges: {listed}; "
+        f"run config/postgres/roles.sql{how}, as its head says"
+    )
+
+
 def _tls_problem(error: OSError) -> str | None:
     """Say what to change where a connection failed for a reason that waiting will not mend."""
     if "rejected SSL upgrade" in str(error):
@@ -226,10 +245,5 @@ async def _check_schema(pool: asyncpg.Pool) -> None:
 async def _check_privileges(pool: asyncpg.Pool, *, captures: bool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         rows = await connection.fetch(sql.statement("missing_privileges"), captures)
-    if rows:
-        missing = ", ".join(row["privilege"] for row in rows)
-        how = " with -v capture=on" if captures else ""
-        raise CannotStart(
-            f"role {rows[0]['role']} lacks privileges: {missing}; "
-            f"run config/postgres/roles.sql{how}"
-        )
+    if problem := privileges_problem(rows, captures=captures):
+        raise CannotStart(problem)

@@ -92,6 +92,8 @@ async def reconcile(
     connection = await Hosts(settings.database).connect(
         server_settings={"application_name": "billing-service reconcile", "timezone": "UTC"},
         statement_cache_size=0,  # for a PgBouncer in between
+        # Whatever the URL asks for: billing_reader only reads by default, which is not read-write.
+        target_session_attrs="primary",
     )
     debits = settings.bill.charge_mode == "debit"
     try:

@@ -7,7 +7,9 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -21,7 +23,7 @@ from bench.chaos.proxy import Proxy
 from bench.stack import Stack
 from service.broker import probes
 from service.broker.topology import BILL, DLR, dead_queue_arguments, declare, queue_arguments
-from service.doctor import database, examination, management
+from service.doctor import examination, look, management
 from service.doctor.broker import JASMINS_QUEUE
 from service.doctor.finding import Finding, Level
 from service.settings import Bill, Dlr
@@ -30,6 +32,7 @@ from tests.support.doctor import findings, of
 from tests.support.gateway import ACCOUNT, Gateway, Publication, bill, dlr
 from tests.support.service import eventually, run_to_end
 
+NOWHERE = ("127.0.0.1", 0)
 LIMIT_SECONDS = 15.0  # within which it must end, whatever hangs
 JASMIN = "[sm-listener]\npublish_submit_sm_resp = True\n[dlr]\n"
 JASMIN += "smpp_receipt_on_success_submit_sm_resp = True\n"
@@ -242,8 +245,9 @@ async def test_servers_that_are_down(
         JASMIN_AMQP_PORT=port, DATABASE_URL=nowhere.geturl() + "?sslmode=disable", HTTP_PORT=port
     )
     said = of(found)
-    for what in (f"RabbitMQ at 127.0.0.1:{port} cannot be reached", "PostgreSQL cannot be reached"):
-        assert f"{what}: Connection refused -> start it" in said
+    for server in ("RabbitMQ", "PostgreSQL"):
+        says = f"{server} at 127.0.0.1:{port} cannot be reached: Connection refused -> start it"
+        assert says in said
     assert f"no billing-service answers at http://127.0.0.1:{port}: Connection refused" in said
 
 
@@ -259,11 +263,42 @@ async def test_servers_that_never_answer_do_not_hold_it_up(examined: Examine) ->
         said = of(await in_time(hanging))
     for part in (
         f"RabbitMQ at 127.0.0.1:{port} cannot be reached: no answer in time",
-        "PostgreSQL cannot be reached: no answer in time",
+        f"PostgreSQL at 127.0.0.1:{port} cannot be reached: no answer in time",
         "RabbitMQ's management does not answer: no answer in time",
         f"no billing-service answers at http://127.0.0.1:{port}: no answer in time",
     ):
         assert part in said
+
+
+async def test_of_several_addresses_each_is_looked_at(
+    examined: Examine, environment: dict[str, str], stack: Stack
+) -> None:
+    """Half of them fall silent; whatever the order, it is told of each how it is."""
+    url = urlsplit(environment["BILLING_DATABASE_URL"])
+    broker = f"127.0.0.1:{environment['BILLING_JASMIN_AMQP_PORT']}"
+    login, _, living = url.netloc.rpartition("@")
+    with ExitStack() as holes:
+        silent = [
+            f"127.0.0.1:{holes.enter_context(socket.create_server(NOWHERE)).getsockname()[1]}"
+            for _ in range(3)
+        ]
+        hosts = url._replace(
+            netloc=f"{login}@{','.join([*silent, living])}",
+            query="target_session_attrs=read-write",
+        )
+        several = examined(
+            JASMIN_AMQP_HOST=",".join([*silent, broker]), DATABASE_URL=hosts.geturl()
+        )
+        found = await in_time(several)
+    warnings, well = of(found, Level.WARNING), of(found, Level.OK)
+    for server, answers in (("RabbitMQ", broker), ("PostgreSQL", living)):
+        for address in silent:
+            assert f"{server} at {address} cannot be reached: no answer in time" in warnings
+        assert f" at {answers} takes" in well
+    assert not any(f"at {address} takes" in well for address in silent)
+    assert "cannot be reached" not in of(found, Level.PROBLEM)
+    # All of them are one server here, which no standby follows.
+    assert "synchronous_standby_names is empty, so that no COMMIT waits" in of(found, Level.PROBLEM)
 
 
 async def in_time(examining: Awaitable[list[Finding]]) -> list[Finding]:
@@ -383,7 +418,8 @@ VALUES
     ('2', 'dlr', NULL, '{OPERATORS-ID}', NULL, '{}', now() - interval '20 min'),
     ('3', 'bill', NULL, NULL, E'acct-\\x1b[7', '{}', now() - interval '20 min'),
     ('4', 'bill', NULL, NULL, 'acct-1', '{}', now()),
-    ('5', 'bill', NULL, NULL, 'acct-9', '{}', now() - interval '10 s')
+    ('5', 'bill', NULL, NULL, 'acct-9', '{}', now() - interval '10 s'),
+    ('6', 'submit', NULL, NULL, 'acct-1', '{}', now() - interval '20 min')
 """
 
 
@@ -410,6 +446,18 @@ async def test_what_waits_in_the_database(
     assert (
         "1 refunds wait to be booked, the oldest for 3 h -> billing-service reconcile" in warnings
     )
+    assert "balances" not in of(found, *Level)
+    found = await examined(JASMIN_AMQP_VHOST="missing", BILL_CHARGE_MODE="debit")
+    wanted = "1 events wait for balances of the accounts of Jasmin's uids acct-1"
+    assert f"bill: {wanted}" in of(found, Level.OK)  # for a moment only
+    assert f"submit: {wanted}" in of(found, Level.WARNING)
+    await gateway.add_balance(Decimal(0))
+    found = await examined(JASMIN_AMQP_VHOST="missing", BILL_CHARGE_MODE="debit")
+    assert "balances" not in of(found, *Level)
+    await gateway.add_cdrs(["m1"])
+    await rows.execute("UPDATE billing_parked SET message_id = 'm1' WHERE uid = 'acct-9'")
+    found = await examined(JASMIN_AMQP_VHOST="missing")
+    assert "Jasmin's uids acct-\\x1b[7, acct-9 (1 accounts" in of(found, Level.WARNING)
     await rows.execute("DROP INDEX billing_sms_cdr_message_id_idx")
     await rows.execute("CREATE INDEX half ON sms_cdr (message_id) WHERE status = 'queued'")
     found = await examined(JASMIN_AMQP_VHOST="missing")
@@ -445,7 +493,7 @@ class Late(datetime):
 async def test_another_clock_is_told(
     examined: Examine, monkeypatch: pytest.MonkeyPatch, stack: Stack
 ) -> None:
-    for module in (database, management):
+    for module in (look, management):
         monkeypatch.setattr(module, "datetime", Late)
     warnings = of(await examined(stack.rabbitmq.management_url), Level.WARNING)
     assert "PostgreSQL's clock differs from this machine's by +90.0 s" in warnings

@@ -82,6 +82,33 @@ async def test_it_shows_what_was_counted_in_every_light_and_size(
     assert await service.stop() == 0
 
 
+# As if submissions were captured until the next answer.
+CAPTURING = """async () => {
+  const status = await (await fetch("status.json")).json();
+  status.streams.submit = { ...status.streams.dlr, queue: "billing_service.submit" };
+  status.history.rates.submit = status.history.rates.dlr;
+  show(status);
+}"""
+
+
+async def test_a_stream_that_is_no_longer_consumed_is_not_shown(
+    start, gateway: Gateway, browser: Browser
+) -> None:
+    service = await start().ready()
+    page = await browser.new_page()
+    seen = Seen(page)
+    await page.goto(f"{service.url}/")
+    await expect(page.locator("[data-stream]")).to_have_count(2)
+    await page.evaluate(CAPTURING)
+    card = page.locator('[data-stream="submit"]')
+    await expect(card).to_contain_text("Submissions")
+    await card.locator(".chart").hover()
+    await expect(card).to_have_count(0)
+    await expect(page.locator("[data-stream]")).to_have_count(2)
+    assert seen.complaints == []
+    assert await service.stop() == 0
+
+
 async def test_it_says_when_nobody_answers_and_comes_back(
     start, gateway: Gateway, browser: Browser
 ) -> None:

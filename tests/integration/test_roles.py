@@ -11,6 +11,7 @@ import pytest
 
 from bench.stack import Stack
 from bench.stack.install import psql
+from bench.stack.process import free_port
 from tests.integration.conftest import ROOT
 from tests.integration.test_migrations import GATEWAY_TABLES
 from tests.support.gateway import Gateway, bill, capture, dlr, submissions
@@ -191,6 +192,16 @@ async def test_the_reader_reconciles(urls: Callable[[str], str]) -> None:
     result = run_to_end("reconcile", environment=environment)
     assert result.returncode == CANNOT_START
     assert "billing_reader" in result.stderr
+
+
+async def test_the_reader_reconciles_where_the_url_names_several_hosts(
+    urls: Callable[[str], str],
+) -> None:
+    """As the documentation has it: its transactions only read unless they ask, and it does."""
+    url = urls("billing_reader").replace("@", f"@127.0.0.1:{free_port()},", 1)
+    environment = {"BILLING_DATABASE_URL": f"{url}?target_session_attrs=read-write"}
+    result = run_to_end("reconcile", environment=environment)
+    assert result.returncode == 0, result.stderr
 
 
 async def test_tables_of_later_migrations_are_granted_too(urls: Callable[[str], str]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from bench.stack import Stack
 from service.broker.topology import SUBMIT
 from service.events.message import Message
 from tests.integration.test_capture import (
@@ -201,7 +206,21 @@ async def test_two_workers_make_one_cdr(start, gateway: Gateway) -> None:
     assert await service.stop() == 0
 
 
-async def test_switched_off_its_queue_takes_no_more(start, gateway: Gateway) -> None:
+@pytest.fixture
+def bindings(stack: Stack, vhost: str) -> Callable[[], Awaitable[int]]:
+    """A function that counts what is bound to the queue of submissions, besides its own name."""
+
+    async def bindings() -> int:
+        queue = f"/queues/{quote(vhost, safe='')}/{SUBMIT.queue}/bindings"
+        found = await asyncio.to_thread(stack.rabbitmq.api, "GET", queue)
+        return sum(bool(binding["source"]) for binding in found)
+
+    return bindings
+
+
+async def test_switched_off_its_queue_takes_no_more(
+    start, gateway: Gateway, bindings: Callable[[], Awaitable[int]]
+) -> None:
     service = await start(CAPTURE_ENABLED="true").ready()
     assert await service.stop() == 0
     await gateway.publish(taken()[:3])
@@ -210,12 +229,47 @@ async def test_switched_off_its_queue_takes_no_more(start, gateway: Gateway) -> 
     [warning] = [line for line in service.lines if "left behind" in line["event"]]
     assert (warning["level"], warning["messages"]) == ("warning", 3)
     assert SUBMIT.queue not in service.events("consuming")[0]["queues"]
+    await eventually(bindings, 0)
     await gateway.publish([*taken()[3:], dlr("m1", "DELIVRD")])
     await eventually(service.consumed, 1)
     assert await gateway.waiting(SUBMIT.queue) == 3
     assert await service.stop() == 0
     service = await start(CAPTURE_ENABLED="true").ready()
     await eventually(lambda: gateway.count("sms_cdr"), 3)
+    assert await service.stop() == 0
+
+
+async def test_switched_off_while_it_runs_its_figures_go_on(
+    start, gateway: Gateway, bindings: Callable[[], Awaitable[int]], tmp_path: Path
+) -> None:
+    file = tmp_path / "billing.toml"
+    file.write_text("[capture]\nenabled = true\n")
+    await gateway.database.execute("DELETE FROM accounts")
+    service = await start(CONFIG=str(file), WORKERS="1").ready()
+    await gateway.publish(taken()[:3])
+
+    async def parked() -> float:
+        return await service.metric("billing_parked", stream="submit")
+
+    async def left() -> float:
+        return await service.metric("billing_queue_messages", queue=SUBMIT.queue)
+
+    await eventually(parked, 3)
+    file.write_text("[capture]\nenabled = false\n")
+    os.kill(service.pid, signal.SIGHUP)
+
+    async def reloaded() -> int:
+        return len(service.events("reloaded"))
+
+    await eventually(reloaded, 1)
+    await gateway.database.execute("DELETE FROM billing_parked")
+    await eventually(parked, 0)
+    assert await service.metric("billing_parked_oldest_seconds", stream="submit") == 0
+    await eventually(bindings, 0)
+    await gateway.publish_raw(SUBMIT.queue, b"left behind", exchange="")
+    await eventually(left, 1)
+    await gateway.take(SUBMIT.queue)
+    await eventually(left, 0)
     assert await service.stop() == 0
 
 

@@ -157,12 +157,14 @@ class Gateway:
         )
         await exchange.publish(message, item.routing_key, mandatory=False)
 
-    async def publish_raw(self, routing_key: str, body: bytes, **properties: Any) -> None:
+    async def publish_raw(
+        self, routing_key: str, body: bytes, *, exchange: str = "messaging", **properties: Any
+    ) -> None:
         """Publish with properties that only the wire format constrains."""
         channel = await self._channel.get_underlay_channel()
         await channel.basic_publish(
             body,
-            exchange="messaging",
+            exchange=exchange,
             routing_key=routing_key,
             properties=spec.Basic.Properties(**{"message_id": "raw"} | properties),
         )

@@ -41,7 +41,7 @@ def test_help_names_the_commands_the_first_steps_and_the_exit_codes(option):
         assert part in result.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "migrate", "check-config", "doctor"])
+@pytest.mark.parametrize("command", ["run", "top", "migrate", "check-config", "doctor"])
 def test_every_command_has_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -116,6 +116,26 @@ def test_a_file_that_does_not_exist_ends_with_2():
     result = run("check-config", "--config", "missing.toml")
     assert result.exit_code == 2
     assert "missing.toml: no such file" in result.stderr
+
+
+def test_top_asks_where_the_service_listens_whatever_else_is_set(monkeypatch, unused_tcp_port):
+    monkeypatch.setenv("BILLING_HTTP_PORT", str(unused_tcp_port))
+    monkeypatch.setenv("BILLING_HTTP_HOST", "::")
+    monkeypatch.setenv("BILLING_DATABASE_URL", "mysql://")
+    result = run("top")
+    assert result.exit_code == Exit.FAILED
+    assert f"nothing answers at http://[::1]:{unused_tcp_port}" in result.stderr
+    monkeypatch.setenv("BILLING_HTTP_PORT", "many")
+    result = run("top")
+    assert result.exit_code == Exit.CONFIG
+    assert "http.port (BILLING_HTTP_PORT)" in result.stderr
+
+
+def test_top_reads_the_file_and_a_url_wins(unused_tcp_port):
+    Path("my.toml").write_text("[http]\nport = 1\n[database]\nurl = 'unfinished'\n")
+    assert "http://127.0.0.1:1;" in run("top", "--config", "my.toml").stderr
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    assert f"{url};" in run("top", "--config", "my.toml", "--url", url).stderr
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 const PAUSE_MS = 2000;
 const HIDDEN_PAUSE_MS = 10000; // the title still tells, in a tab that nobody looks at
 const PATIENCE_MS = 5000;
-const NAMES = { dlr: "Delivery receipts", bill: "Billing events" };
+const NAMES = { dlr: "Delivery receipts", bill: "Billing events", submit: "Submissions" };
 const STATUSES = ["delivered", "submitted", "pending", "failed", "expired", "rejected"];
 const CAUSES = { malformed: "malformed", database: "refused by the database", failed: "failed too often", expired: "expired while parked" };
 const WORKER_LEVELS = { ready: "good", starting: "quiet", draining: "quiet", "database away": "bad", "broker away": "bad", silent: "warning", missing: "warning" };
@@ -32,10 +32,12 @@ function duration(seconds) {
 function span(seconds) {
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  if (minutes < 60) return two(minutes, "min", Math.floor(seconds % 60), "s");
   const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  return hours < 48 ? two(hours, "h", minutes % 60, "min") : two(Math.floor(hours / 24), "d", hours % 24, "h");
 }
+
+const two = (large, unit, small, smaller) => `${large} ${unit}${small ? ` ${small} ${smaller}` : ""}`;
 
 function bytes(value) {
   return value ? `${whole.format(value / 1048576)} MB` : DASH;
@@ -86,6 +88,9 @@ function show(status) {
     updated: `last update ${clock(updated)}`,
     supervisor: `process ${status.pid} looks after them`,
   });
+  for (const card of document.querySelectorAll("[data-stream]")) {
+    if (!(card.dataset.stream in status.streams)) card.remove();
+  }
   for (const [name, stream] of Object.entries(status.streams)) showStream(name, stream);
   showStatuses(status.statuses);
   showOpen(status);

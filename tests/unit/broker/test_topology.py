@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from aiormq.exceptions import (
     ChannelAccessRefused,
-    ChannelNotFoundEntity,
     ChannelPreconditionFailed,
 )
 from prometheus_client import REGISTRY
@@ -20,13 +19,11 @@ from service.settings import Bill, Dlr
 class Broker:
     """Records what is declared; refuses it if it is given an error."""
 
-    def __init__(self, error: Exception | None = None, *, consumers: int = 0) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.consumers = consumers
         self.exchanges: dict[str, tuple] = {}
         self.queues: dict[str, dict] = {}
         self.bindings: list[tuple[str, str, str]] = []
-        self.unbound: list[tuple[str, str, str]] = []
 
     @asynccontextmanager
     async def channel(self):
@@ -43,11 +40,7 @@ class Broker:
         async def bind(exchange, routing_key):
             self.bindings.append((name, exchange, routing_key))
 
-        async def unbind(exchange, routing_key):
-            self.unbound.append((name, exchange, routing_key))
-
-        result = SimpleNamespace(message_count=7, consumer_count=self.consumers)
-        return SimpleNamespace(bind=bind, unbind=unbind, declaration_result=result)
+        return SimpleNamespace(bind=bind, declaration_result=SimpleNamespace(message_count=7))
 
 
 async def refusal(error: Exception) -> str:
@@ -105,28 +98,18 @@ async def test_queues_are_durable_and_bound_as_the_specification_says():
         assert dead["arguments"] == topology.dead_queue_arguments(settings.queue_type)
 
 
+def test_streams_are_named_once():
+    assert {name: source.section for name, source in topology.STREAMS.items()} == {
+        "dlr": "dlr",
+        "bill": "bill",
+        "submit": "capture",
+    }
+
+
 def test_nothing_is_ever_pushed_out_of_a_dead_queue():
     quorum = topology.dead_queue_arguments("quorum")
     assert quorum == {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
     assert topology.dead_queue_arguments("classic") == {"x-queue-type": "classic"}
-
-
-async def test_a_queue_that_is_retired_is_unbound_and_only_looked_at():
-    broker = Broker()
-    assert await topology.retire(broker, SUBMIT) == 7
-    assert broker.unbound == [tuple(SUBMIT)]
-    assert broker.queues[SUBMIT.queue]["passive"]
-
-
-async def test_nothing_is_taken_away_from_workers_that_consume_it():
-    broker = Broker(consumers=1)
-    assert await topology.retire(broker, SUBMIT) == 7
-    assert broker.unbound == []
-
-
-async def test_where_there_is_no_queue_there_is_nothing_to_retire():
-    broker = Broker(ChannelNotFoundEntity("NOT_FOUND - no queue"))
-    assert await topology.retire(broker, SUBMIT) is None
 
 
 # As RabbitMQ words them.

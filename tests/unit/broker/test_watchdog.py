@@ -5,10 +5,14 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+from aiormq.exceptions import ChannelAccessRefused
+from prometheus_client import REGISTRY
 
 from service.broker import topology, watchdog
 from service.broker.deliveries import Deliveries
+from service.broker.depth import Depth
 from service.broker.errors import SessionLost
+from service.broker.retirement import Retirement
 from service.broker.topology import DLR, SUBMIT
 from service.exits import CannotStart
 from service.settings import Dlr
@@ -35,7 +39,7 @@ class Channel:
     """One with an empty queue, and a consumer that can be cancelled."""
 
     async def queue_declare(self, *_, **__):
-        return SimpleNamespace(message_count=0)
+        return SimpleNamespace(message_count=0, consumer_count=1)
 
     async def basic_cancel(self, _tag): ...
 
@@ -57,7 +61,7 @@ def declaring(monkeypatch, answer):
 
 
 async def watch(consumer) -> None:
-    await watchdog.watch(None, {DLR: "quorum"}, [consumer])
+    await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]))
 
 
 async def test_messages_that_wait_while_none_arrives_end_the_session(monkeypatch, consumer):
@@ -131,20 +135,37 @@ async def test_it_ends_at_once_although_the_broker_owes_an_answer(monkeypatch, c
 async def test_a_topology_that_is_refused_later_on_is_said_and_lived_with(
     monkeypatch, consumer, logged
 ):
+    async def depth(_connection, _queue):
+        return Depth(0, 1)
+
+    monkeypatch.setattr(watchdog, "depth", depth)
     declaring(monkeypatch, lambda: CannotStart("exchange messaging exists with another type"))
     with pytest.raises(AllWell):
         await watch(consumer)
     assert any("exchange messaging" in line["event"] for line in logged)
 
 
-async def test_what_is_retired_is_unbound_each_time(monkeypatch, consumer):
-    retired = []
+async def test_a_topology_that_is_refused_hides_no_consumer_that_gets_nothing(
+    monkeypatch, consumer
+):
+    async def depth(_connection, queue):
+        if queue == DLR.dead_queue:
+            raise ChannelAccessRefused("ACCESS_REFUSED")
+        return Depth(7, 1)
 
-    async def retire(_connection, source):
-        retired.append(source)
+    monkeypatch.setattr(watchdog, "depth", depth)
+    declaring(monkeypatch, lambda: CannotStart("RabbitMQ refuses: ACCESS_REFUSED"))
+    with pytest.raises(SessionLost, match=r"billing_service\.dlr: 7 messages wait and none"):
+        await watch(consumer)
 
-    monkeypatch.setattr(topology, "retire", retire)
+
+async def test_what_is_left_in_queues_that_are_not_consumed_is_counted(monkeypatch, consumer):
+    class Left:
+        async def look(self, _connection):
+            return {SUBMIT.queue: 3}
+
     declaring(monkeypatch, lambda: 0)
+    watchdog.note({SUBMIT.queue: 50})
     with pytest.raises(AllWell):
-        await watchdog.watch(None, {DLR: "quorum"}, [consumer], [SUBMIT])
-    assert retired == [SUBMIT] * ROUNDS
+        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Left())
+    assert REGISTRY.get_sample_value("billing_queue_messages", {"queue": SUBMIT.queue}) == 3

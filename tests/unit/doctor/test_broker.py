@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.broker.probes import Depth
+from service.addresses import Address
+from service.broker.depth import Depth
 from service.doctor import broker
 from service.doctor.finding import Level
 from service.settings import Settings
@@ -34,7 +35,8 @@ def settings(**sections) -> Settings:
 def connection(version: str) -> SimpleNamespace:
     told = {"product": "RabbitMQ", "version": version}
     return SimpleNamespace(
-        transport=SimpleNamespace(connection=SimpleNamespace(server_properties=told))
+        address=Address("rabbit-2", 5672),
+        transport=SimpleNamespace(connection=SimpleNamespace(server_properties=told)),
     )
 
 
@@ -50,8 +52,9 @@ def connection(version: str) -> SimpleNamespace:
 )
 def test_a_broker_may_be_too_old_for_quorum_queues(no_variables, version, queue_type, checks):
     wanted = {"queue_type": queue_type}
-    found = broker._version(connection(version), settings(dlr=wanted, bill=wanted))
+    found = list(broker._version(connection(version), settings(dlr=wanted, bill=wanted)))
     assert [finding.check for finding in found] == checks
+    assert "rabbit-2:5672" in found[0].says
 
 
 @pytest.mark.parametrize(
@@ -63,5 +66,4 @@ def test_a_broker_may_be_too_old_for_quorum_queues(no_variables, version, queue_
     ],
 )
 def test_a_link_that_others_can_read_is_told(no_variables, jasmin, level):
-    (found,) = broker._exposure(connection("4.0"), settings(jasmin=jasmin))
-    assert found.level is level
+    assert broker._exposure(settings(jasmin=jasmin).jasmin).level is level

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from service.doctor import report
 from service.doctor.examination import Area
-from service.doctor.finding import Level, ok, problem, seconds, unknown, warning
+from service.doctor.finding import Level, ok, problem, unknown, warning
 
 AREAS = [
     Area("RabbitMQ", [ok("broker", "it is there"), problem("queue", "it is gone", "start it")]),
@@ -62,18 +60,6 @@ def test_warnings_alone_are_ok():
 
 def test_levels_are_counted():
     assert report.count(AREAS) == dict.fromkeys(Level, 1)
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(0.4, "0.4 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")],
-)
-def test_spans_of_time_are_said_as_people_do(number, said):
-    assert seconds(number) == said
-
-
-def test_days_are_days():
-    assert seconds(181_440) == "2.1 days"
 
 
 def test_lines_fit_a_terminal(monkeypatch):

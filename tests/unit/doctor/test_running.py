@@ -7,7 +7,6 @@ import pytest
 
 from service.doctor import running
 from service.doctor.finding import Level
-from service.settings import Http
 
 URL = "http://127.0.0.1:9108"
 
@@ -56,15 +55,3 @@ def test_events_that_could_not_be_applied_are_told_by_stream():
 def test_a_supervisor_that_has_seen_nothing_is_well():
     (found,) = running._failures("")
     assert found.level is Level.OK
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("0.0.0.0", "http://127.0.0.1:9108"),
-        ("::", "http://[::1]:9108"),
-        ("10.1.2.3", "http://10.1.2.3:9108"),
-    ],
-)
-def test_an_address_to_listen_on_is_turned_into_one_to_ask(host, url):
-    assert running._url(Http(host=host)) == url

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from bench import PROJECT
 from service.broker.dead_letters import Cause
+from service.broker.topology import STREAMS
 from service.cli import app
 from service.ops import metrics
 from tests.support.monitoring import (
@@ -60,6 +61,21 @@ def exported() -> dict[str, set[str]]:
 
 SERIES = exported() | FOREIGN
 QUERIES = [*alerts().values(), *(target["expr"] for target in targets())]
+
+
+def test_queries_about_our_queues_are_about_all_of_them() -> None:
+    patterns = {
+        pattern.replace("\\\\", "\\")
+        for query in QUERIES
+        for pattern in re.findall(r'queue=~"([^"]*)"', query)
+    }
+    for queues in (
+        {source.queue for source in STREAMS.values()},
+        {source.dead_queue for source in STREAMS.values()},
+    ):
+        matches = [{q for q in queues if re.fullmatch(pattern, q)} for pattern in patterns]
+        assert queues in matches
+        assert all(matched in (queues, set()) for matched in matches)
 
 
 @pytest.mark.parametrize(

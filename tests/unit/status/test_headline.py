@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from service import pulse
-from service.status.document import Level, Worker, WorkerState
+from service.status.document import Health, Worker, WorkerState
 from service.status.headline import STARTING_SECONDS, headline, worker_state
 from service.store.circuit import State
 
@@ -85,5 +85,5 @@ def test_the_worst_is_said_first(states, figures, title, level, said):
     workers = [Worker(number, state, "closed") for number, state in enumerate(states, 1)]
     nothing = {"draining": False, "rate": 0.0, "in_hand": 0, "stuck": 0, "waiting": 0}
     found = headline(workers, **nothing | figures)
-    assert (found.title, found.level) == (title, Level(level))
+    assert (found.title, found.level) == (title, Health(level))
     assert said in found.detail

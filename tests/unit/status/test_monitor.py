@@ -221,3 +221,13 @@ def test_submissions_are_shown_where_they_are_captured(figures, clock):
     assert shown.streams["submit"].batch_size == 250
     assert shown.history.rates.keys() == {"dlr", "bill", "submit"}
     assert Service().monitor().status().streams.keys() == {"dlr", "bill"}
+
+
+def test_what_nobody_consumes_any_more_does_not_wait_for_us(figures, clock):
+    monitor = Service().monitor()
+    figures["billing_queue_messages", "queue", "billing_service.submit"] = 5
+    settle(monitor, figures, clock, 2, rate=5)
+    assert "5 wait" not in monitor.status().headline.detail
+    figures["billing_queue_messages", "queue", "billing_service.dlr"] = 3
+    settle(monitor, figures, clock, 2, rate=5)
+    assert "3 wait" in monitor.status().headline.detail

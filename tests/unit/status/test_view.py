@@ -8,8 +8,8 @@ from rich.console import Console
 from service.status import view
 from service.status.document import (
     Headline,
+    Health,
     History,
-    Level,
     Money,
     Spread,
     Status,
@@ -45,7 +45,7 @@ STATUS = Status(
     pid=1,
     uptime_s=200_000,
     interval_s=2,
-    headline=Headline("Database away", "holding 2,000 events", Level.BAD, 61),
+    headline=Headline("Database away", "holding 2,000 events", Health.BAD, 61),
     workers=[
         Worker(1, WorkerState.DATABASE_AWAY, "half-open", 12_345, 3600, 90 * 2**20, 2, 1),
         Worker(2, WorkerState.MISSING, "no worker"),
@@ -97,22 +97,6 @@ def test_the_newest_rate_is_at_the_right():
 def test_where_nothing_is_known_nothing_is_drawn():
     history = History(600, [1], {"dlr": [0.0]})
     assert view.sparkline(history, "dlr", 3) == "  ▁"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(0, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3725, "1 h 2 min"), (200_000, "2 d 7 h")],
-)
-def test_a_span_has_two_units(seconds, expected):
-    assert view.span(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(0.00123, "1.2 ms"), (0.25, "250 ms"), (2.34, "2.3 s"), (61, "1 min 1 s")],
-)
-def test_a_short_time_has_about_two_digits(seconds, expected):
-    assert view.short(seconds) == expected
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"{}", b'{"at": "now"}'])

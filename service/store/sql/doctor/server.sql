@@ -11,6 +11,7 @@ SELECT
     current_setting('fsync')::boolean AS fsync,
     current_setting('full_page_writes')::boolean AS full_page_writes,
     current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('synchronous_standby_names') AS standbys,
     least(
         current_setting('max_connections')::int
         - current_setting('superuser_reserved_connections')::int,
