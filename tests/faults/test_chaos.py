@@ -49,8 +49,22 @@ def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
+def test_every_charge_is_debited_once_whatever_is_killed(tmp_path: Path) -> None:
+    kills = ["worker killed", "supervisor killed", "broker killed", "database killed"]
+    arguments = [argument for kill in kills for argument in ("--only", kill)]
+    arguments += ["--charge-mode", "debit", "--short", "--events", "4000", "--rate", "400"]
+    code, result = run_chaos(tmp_path, "run", *arguments)
+    assert result["problems"] == []
+    assert differing(result) == set()
+    assert code == 0
+    assert result["debits"] > 0
+    assert result["refunds"] > 0
+
+
+@pytest.mark.timeout(900)
 def test_an_outage_of_the_database_dead_letters_and_redelivers_nothing(tmp_path: Path) -> None:
-    code, result = run_chaos(tmp_path, "outage", "--seconds", "10", "--rate", "500")
+    arguments = ["--seconds", "10", "--rate", "500", "--charge-mode", "debit"]
+    code, result = run_chaos(tmp_path, "outage", *arguments)
     assert result["problems"] == []
     assert differing(result) == set()
     assert code == 0
@@ -96,6 +110,25 @@ def test_finds_refunds_that_were_paid_twice(tmp_path: Path) -> None:
         ),
     )
     arguments = ["--events", "3000", "--rate", "400", "--no-faults"]
+    exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
+    assert exit_code == 1
+    assert {"ledger", "balances"} <= differing(result)
+
+
+@pytest.mark.timeout(900)
+def test_finds_charges_that_were_debited_twice(tmp_path: Path) -> None:
+    """As they are when every copy of a bill counts as new, and none as debited before."""
+    code = broken_service(
+        tmp_path,
+        (
+            "store/sql/record_bills.sql",
+            "WHERE e.status_rank < excluded.status_rank OR"
+            " (excluded.confirmed AND NOT e.confirmed)\n",
+            "",
+        ),
+        ("store/sql/book_debits.sql", "  AND e.ledger_id IS NULL\n", ""),
+    )
+    arguments = ["--events", "2000", "--rate", "400", "--no-faults", "--charge-mode", "debit"]
     exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
     assert exit_code == 1
     assert {"ledger", "balances"} <= differing(result)
