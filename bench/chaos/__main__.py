@@ -94,7 +94,8 @@ def run_chaos(
     conduct(
         lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.chaos(stack, place, options, screen),
-        f"chaos: seed {options.seed}, {options.events:,} events at {options.rate:,.0f}/s",
+        "chaos",
+        f"seed {options.seed}, {options.events:,} events at {options.rate:,.0f}/s",
         output or RESULTS / f"chaos-{options.seed}.json",
     )
 
@@ -130,7 +131,8 @@ def run_outage(
     conduct(
         lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.outage(stack, place, options, seconds, screen),
-        f"outage: seed {options.seed}, {seconds:g} s at {rate:,.0f} events/s",
+        "outage",
+        f"seed {options.seed}, {seconds:g} s at {rate:,.0f} events/s",
         output or RESULTS / f"outage-{options.seed}.json",
     )
 

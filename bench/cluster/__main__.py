@@ -44,7 +44,8 @@ def run(
     conduct(
         lambda tell: temporary_servers("cluster", directory, tell, ClusterStack, keep=keep),
         lambda servers, place, screen: cluster(servers, place, options, screen),
-        f"cluster: seed {options.seed}, {rate:,.0f} events/s, 3 nodes, 2 hosts",
+        "cluster",
+        f"seed {options.seed}, {rate:,.0f} events/s, 3 nodes, 2 hosts",
         output or RESULTS / f"cluster-{options.seed}.json",
     )
 
