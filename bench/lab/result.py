@@ -146,8 +146,10 @@ class Result:
 
     def show(self, console: Console) -> None:
         """Print figures, and what differs."""
+        settings = {each.contestant: each.settings for each in self.measurements}
         for name, figures in self.summary().items():
-            console.print(_figures_table(name, figures, len(self.measurements)))
+            title = ", ".join([name, *_told(settings[name])])
+            console.print(_figures_table(title, figures, len(self.measurements)))
         show_checks(console, self.measurements)
 
 
@@ -219,6 +221,12 @@ def _row(measurement: Measurement) -> Iterator[tuple[str, Any]]:
     yield "void", measurement.is_void
     yield from flatten({"settings": measurement.settings, "workload": measurement.workload}).items()
     yield from measurement.figures().items()
+
+
+def _told(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in settings.items():
+        shown = ("off", "on")[value] if isinstance(value, bool) else value
+        yield f"{name.replace('_', ' ')} {shown}"
 
 
 def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]], runs: int) -> Table:

@@ -96,6 +96,13 @@ def test_a_run_without_differences_counts() -> None:
     assert "12,345.6" in shown(result)
 
 
+def test_says_with_which_settings_it_was_measured() -> None:
+    settings = {"batch_size": 1000, "receipt_log": False}
+    result = Result("drain", [measurement(1.0, settings=settings)])
+    text = " ".join(shown(result).split())
+    assert "billing-service, batch size 1000, receipt log off" in text
+
+
 def test_what_was_not_compared_does_not_count() -> None:
     for result in (Result("drain"), Result("drain", [measurement(1.0, checks=[])])):
         assert result.is_void
