@@ -59,7 +59,7 @@ def load_command(
     batch_size: command.BatchSizeOption = None,
     prefetch: command.PrefetchOption = None,
     flush_ms: command.FlushMsOption = None,
-    receipt_log: command.ReceiptLogOption = False,
+    receipt_log: command.ReceiptLogOption = command.RECEIPT_LOG,
     web: Annotated[bool, typer.Option("--web", help="Show locust's page meanwhile.")] = False,
     web_port: Annotated[int, typer.Option(min=1, help="Its port on 127.0.0.1.")] = 8089,
     seed: command.SeedOption = 1,

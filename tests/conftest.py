@@ -6,6 +6,10 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support import seed
+from tests.support.order import spread
+
+# Each of their tests takes a minute or more.
+LONG = ("tests/faults/", "tests/gateway/")
 
 
 @pytest.fixture
@@ -14,6 +18,15 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every process of pytest-xdist begin with its share of the long tests."""
+    processes = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    first = [item for item in items if item.nodeid.startswith(LONG)]
+    others = [item for item in items if not item.nodeid.startswith(LONG)]
+    items[:] = spread(first, others, processes)
 
 
 @pytest.hookimpl(wrapper=True)

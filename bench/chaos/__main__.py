@@ -12,6 +12,7 @@ from bench.chaos.conduct import RESULTS, conduct
 from bench.chaos.faults import FAULTS
 from bench.chaos.scenarios import Options
 from bench.stack.temporary import temporary_stack
+from service.settings import ChargeMode
 
 _NAMES: Final = [fault.name for fault in FAULTS]
 _SHORT_EVENTS: Final = 10_000
@@ -36,6 +37,7 @@ WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes of the
 OutputOption = Annotated[
     Path | None, typer.Option(help="JSON file.", show_default="bench/results/SCENARIO-SEED.json")
 ]
+ChargeModeOption = Annotated[ChargeMode, typer.Option(help="Of the service: bill.charge_mode.")]
 KeepOption = Annotated[bool, typer.Option("--keep", help="Leave servers' data and logs there.")]
 DirectoryOption = Annotated[Path | None, typer.Option(help="Where servers keep their data.")]
 CodeOption = Annotated[
@@ -65,6 +67,7 @@ def run_chaos(
         bool, typer.Option("--short", help="The two-minute version, with fewer events.")
     ] = False,
     minutes: Annotated[float, typer.Option(min=0.1, help="Publish for so long at most.")] = 15,
+    charge_mode: ChargeModeOption = "confirm",
     output: OutputOption = None,
     keep: KeepOption = False,
     directory: DirectoryOption = None,
@@ -85,12 +88,14 @@ def run_chaos(
         faults=kinds if faults else frozenset(),
         tempo=schedule.SHORT if short else schedule.STEADY,
         minutes=minutes,
+        debits=charge_mode == "debit",
         code=code,
     )
     conduct(
         lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.chaos(stack, place, options, screen),
-        f"chaos: seed {options.seed}, {options.events:,} events at {options.rate:,.0f}/s",
+        "chaos",
+        f"seed {options.seed}, {options.events:,} events at {options.rate:,.0f}/s",
         output or RESULTS / f"chaos-{options.seed}.json",
     )
 
@@ -102,6 +107,7 @@ def run_outage(
     rate: Annotated[float, typer.Option(min=1, help="Messages per second.")] = 2000,
     seed: SeedOption = None,
     workers: WorkersOption = 2,
+    charge_mode: ChargeModeOption = "confirm",
     output: OutputOption = None,
     keep: KeepOption = False,
     directory: DirectoryOption = None,
@@ -119,12 +125,14 @@ def run_outage(
         faults=frozenset(),
         tempo=schedule.STEADY,
         minutes=60,
+        debits=charge_mode == "debit",
         code=code,
     )
     conduct(
         lambda tell: temporary_stack("chaos", directory, tell, keep=keep),
         lambda stack, place, screen: scenarios.outage(stack, place, options, seconds, screen),
-        f"outage: seed {options.seed}, {seconds:g} s at {rate:,.0f} events/s",
+        "outage",
+        f"seed {options.seed}, {seconds:g} s at {rate:,.0f} events/s",
         output or RESULTS / f"outage-{options.seed}.json",
     )
 

@@ -26,13 +26,15 @@ class Audit:
         redelivered: receipts in the log that the broker had delivered before.
         left_parked: events that wait in the database for good.
         refunds: how many messages must end with one.
+        debits: how many charges must have been debited.
 
     Args:
         plan: what was to be published.
         confirmed: how many copies of each event the broker has taken, by number.
+        debits: charge mode ``debit``.
     """
 
-    def __init__(self, plan: Plan, confirmed: Counter[int]) -> None:
+    def __init__(self, plan: Plan, confirmed: Counter[int], *, debits: bool = False) -> None:
         self.checks: list[Check] = []
         self.applied = 0
         self.dead = 0
@@ -42,8 +44,9 @@ class Audit:
         self._plan = plan
         self._published: Collection[Event] = [plan.events[number] for number in confirmed]
         copies = (plan.events[number] for number in confirmed.elements())
-        self._expected: Expectation = expect(plan, copies)
+        self._expected: Expectation = expect(plan, copies, debits=debits)
         self.refunds = len(self._expected.refunds)
+        self.debits = sum(bill.debited is not None for bill in self._expected.bills.values())
         self._traces: set[str | tuple[str, str]] = set()
 
     async def run(self, connection: asyncpg.Connection, url: str) -> None:
@@ -52,7 +55,8 @@ class Audit:
         await self._bills(connection)
         await self._links(connection)
         await self._receipts(connection)
-        await self._ledger(connection)
+        await self._debits(connection)
+        await self._refunds(connection)
         await self._balances(connection)
         await self._parking(connection)
         await self._dead_letters(url)
@@ -91,13 +95,11 @@ class Audit:
 
     async def _bills(self, connection: asyncpg.Connection) -> None:
         rows = await connection.fetch(
-            "SELECT bid, account_id, amount, confirmed FROM billing_event"
+            "SELECT bid, account_id, amount, confirmed, debited FROM billing_event"
         )
-        found = {
-            row["bid"]: Bill(row["account_id"], row["amount"], row["confirmed"]) for row in rows
-        }
+        found = {bid: Bill(*columns) for bid, *columns in rows}
         self._traces |= found.keys()
-        self._check("billing events: account, amount, confirmed").compare(
+        self._check("billing events: account, amount, confirmed, debited").compare(
             self._expected.bills, found
         )
 
@@ -125,17 +127,38 @@ class Audit:
             if found.get(mark, 0) < copies:
                 check.differ(f"{mark}: {copies} published, {found.get(mark, 0)} logged")
 
-    async def _ledger(self, connection: asyncpg.Connection) -> None:
+    async def _debits(self, connection: asyncpg.Connection) -> None:
+        """Every debit of a charge is one entry; all other entries are of messages."""
         rows = await connection.fetch(
-            "SELECT reference,"
+            "SELECT reference, account_id, direction, amount FROM balance_ledger"
+            " WHERE reference IS NOT NULL AND reference <> ALL ($1::text[])",
+            list(self._expected.cdrs),
+        )
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for reference, *entry in rows:
+            found.setdefault(reference, []).append(tuple(entry))
+        expected = {
+            bid: [(bill.account, "debit", bill.debited)]
+            for bid, bill in self._expected.bills.items()
+            if bill.debited
+        }
+        self._check("ledger: one debit of each charge that is taken here").compare(expected, found)
+
+    async def _refunds(self, connection: asyncpg.Connection) -> None:
+        rows = await connection.fetch(
+            "SELECT reference, account_id,"
             " sum(CASE direction WHEN 'credit' THEN amount ELSE -amount END) AS net,"
             " count(*) FILTER (WHERE direction = 'credit') AS credits,"
             " count(*) FILTER (WHERE direction = 'debit') AS debits"
-            " FROM balance_ledger WHERE reference IS NOT NULL GROUP BY 1"
+            " FROM balance_ledger WHERE reference = ANY ($1::text[]) GROUP BY 1, 2",
+            list(self._expected.cdrs),
         )
-        net = {row["reference"]: row["net"] for row in rows if row["net"]}
+        net = {(row["reference"], row["account_id"]): row["net"] for row in rows if row["net"]}
+        accounts = {sms.message_id: sms.account.id for sms in self._plan.messages}
         check = self._check("ledger: credits less debits of each message")
-        check.compare(self._expected.refunds, net)
+        check.compare(
+            {(key, accounts[key]): amount for key, amount in self._expected.refunds.items()}, net
+        )
         for row in rows:
             if row["credits"] > 1 or row["debits"] > row["credits"]:
                 check.differ(

@@ -78,6 +78,7 @@ async def make_bed(
     code: Path,
     rate: float,
     brake: int,
+    debits: bool,
     settings: Mapping[str, str],
 ) -> AsyncIterator[Bed]:
     """Migrate, start the service behind proxies, and all who look after the run.
@@ -89,6 +90,7 @@ async def make_bed(
         code: the directory that has the package ``service``.
         rate: publications per second.
         brake: how long a queue may get before the publisher waits.
+        debits: the service takes what is charged, in charge mode ``debit``.
         settings: of the service, besides those that every run has.
 
     Raises:
@@ -101,6 +103,7 @@ async def make_bed(
             **stack.environment(DATABASE),
             **SETTINGS,
             **settings,
+            "BILLING_BILL_CHARGE_MODE": "debit" if debits else "confirm",
             "BILLING_JASMIN_AMQP_PORT": str(broker.port),
             "BILLING_DATABASE_URL": dsn.replace(f":{urlsplit(dsn).port}/", f":{database.port}/"),
         }
@@ -108,7 +111,9 @@ async def make_bed(
         keeper = Keeper(variables, place, code)
         rig = Rig(stack, broker, database, keeper, random.Random(f"victims {seed}"))  # noqa: S311
         struck: list[Struck] = []
-        observer = Observer([keeper], stack.rabbitmq.queues, rig.connect, lambda: struck)
+        observer = Observer(
+            [keeper], stack.rabbitmq.queues, rig.connect, lambda: struck, debits=debits
+        )
         gateway = Gateway(dsn)
         publisher = Publisher(
             stack.rabbitmq.url(), rate=rate, may_send=lambda: observer.depth < brake

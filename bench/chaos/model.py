@@ -41,11 +41,12 @@ class Cdr(NamedTuple):
 
 
 class Bill(NamedTuple):
-    """What must be recorded of a billing event."""
+    """What must be recorded of a billing event; ``debited`` is None where nothing was taken."""
 
     account: UUID
     amount: Decimal
     confirmed: bool
+    debited: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Expectation:
 
     Attributes:
         cdrs: by message id.
-        bills: by bill id.
+        bills: by bill id; what was debited for one is an entry of the ledger.
         refunds: credits less debits of each message that ends with any, by message id.
         balances: by account.
         links: operators' ids that must be linked, with the message they belong to.
@@ -98,24 +99,35 @@ class _Message:
     @property
     def cdr(self) -> Cdr:
         total = sum(self.confirmed.values(), Decimal(0)) if self.confirmed else None
-        confirmed = None if total is None else total.quantize(_MICRO, ROUND_HALF_UP)
-        return Cdr(self.status, confirmed)
+        return Cdr(self.status, None if total is None else _taken(total))
 
-    @property
-    def refund(self) -> Decimal:
+    def refund(self, *, debits: bool) -> Decimal:
         """What is left of the refund; a message that was delivered has none, or not any more."""
         if self.rank == DELIVERED or not (self.refused or self.rank == RETRIED):
             return Decimal(0)
+        amount = self._debited if debits else self._charged
+        return amount.quantize(_MICRO, ROUND_DOWN)
+
+    @property
+    def _charged(self) -> Decimal:
+        """What the gateway has taken."""
         amount = self.refused_amount if self.sms.price is None else self.sms.price
-        return (amount or Decimal(0)).quantize(_MICRO, ROUND_DOWN)
+        return amount or Decimal(0)
+
+    @property
+    def _debited(self) -> Decimal:
+        """What the service has taken for it, of which no more than its price is paid back."""
+        total = sum(map(_taken, self.confirmed.values()), Decimal(0))
+        return min(self.sms.price, total) if self.sms.price else total
 
 
-def expect(plan: Plan, events: Iterable[Event]) -> Expectation:
+def expect(plan: Plan, events: Iterable[Event], *, debits: bool = False) -> Expectation:
     """Return what must be there once ``events`` of a plan have been seen.
 
     Args:
         plan: has the accounts, the CDRs and the rubbish.
         events: one for each copy that the broker has confirmed.
+        debits: the service itself takes what is confirmed, rather than the gateway.
     """
     messages = {sms.message_id: _Message(sms) for sms in plan.messages}
     bills: dict[str, Bill] = {}
@@ -125,16 +137,18 @@ def expect(plan: Plan, events: Iterable[Event]) -> Expectation:
         if event.kind in {"receipt", "part"}:
             receipts[event.key] = receipts.get(event.key, 0) + 1
         elif event.kind == "bill":
-            amount, confirmed = Decimal(event.amount), event.status == "ESME_ROK"
-            bills[event.key] = Bill(event.sms.account.id, amount, confirmed)
+            bills[event.key] = _bill(event, debits=debits)
         elif event.status == "ESME_ROK":
             links.add((event.key, event.sms.message_id))
         if _names_its_message(event):
             messages[event.sms.message_id].see(event)
-    owed = {key: message.refund for key, message in messages.items() if message.refund}
+    refunds = {key: message.refund(debits=debits) for key, message in messages.items()}
+    owed = {key: amount for key, amount in refunds.items() if amount}
     balances = {account.id: account.opening for account in plan.accounts}
     for key, amount in owed.items():
         balances[messages[key].sms.account.id] += amount
+    for bill in bills.values():
+        balances[bill.account] -= bill.debited or 0
     return Expectation(
         cdrs={key: message.cdr for key, message in messages.items()},
         bills=bills,
@@ -144,6 +158,17 @@ def expect(plan: Plan, events: Iterable[Event]) -> Expectation:
         receipts=receipts,
         dead=frozenset(waste.message_id for waste in plan.rubbish),
     )
+
+
+def _bill(event: Event, *, debits: bool) -> Bill:
+    amount, confirmed = Decimal(event.amount), event.status == "ESME_ROK"
+    debited = _taken(amount) if debits and confirmed else None
+    return Bill(event.sms.account.id, amount, confirmed, debited or None)
+
+
+def _taken(amount: Decimal) -> Decimal:
+    """Return what a balance loses by a charge."""
+    return amount.quantize(_MICRO, ROUND_HALF_UP)
 
 
 def _names_its_message(event: Event) -> bool:

@@ -22,9 +22,14 @@ QUEUES: Final = ("billing_service.dlr", "billing_service.submit_sm_resp")
 _LOG_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0
 _KILLED: Final = -9
+# Where the service debits, a refund of what it has not debited waits, and need not ever be booked.
+# $1 whether it does
 _WAITING: Final = """
     SELECT (SELECT count(*) FROM billing_parked),
-           (SELECT count(*) FROM billing_refund WHERE booked_at IS NULL)
+           (SELECT count(*) FROM billing_refund r WHERE booked_at IS NULL AND (
+               NOT $1
+               OR EXISTS (SELECT FROM billing_event WHERE message_id = r.message_id AND debited > 0)
+           ))
 """
 # Lines of the log that mean a bug of the service, whatever has been done to it.
 BUGS: Final = {"unexpected error", "worker failed"}
@@ -54,6 +59,7 @@ class Observer:
         queues: asks the broker for its queues.
         connect: connects to the database.
         struck: returns what has been struck so far.
+        debits: charge mode ``debit``.
 
     Attributes:
         committed: messages in committed batches, redelivered ones included.
@@ -62,7 +68,7 @@ class Observer:
         ready: messages that wait in each queue, and
         unacknowledged: those with a consumer, a second or two ago; None while not known.
         parked: events that wait in the database, and
-        owed: refunds that have been noted and not been booked; None while not known.
+        owed: refunds that are to be booked, and are not yet; None while not known.
         redelivered: deliveries that the broker counts as repeated, as far as it was seen.
         max_rss: most memory that a worker was seen to hold, in bytes.
         problems: what the service's log has that it should not have.
@@ -75,6 +81,8 @@ class Observer:
         queues: Callable[[], list[dict[str, Any]]],
         connect: Callable[[], Awaitable[asyncpg.Connection]],
         struck: Callable[[], list[Struck]],
+        *,
+        debits: bool = False,
     ) -> None:
         self.committed = 0
         self.last_commit = 0.0
@@ -91,6 +99,7 @@ class Observer:
         self._queues = queues
         self._connect = connect
         self._struck = struck
+        self._debits = debits
         self._metrics: dict[tuple[int, int], dict[str, float]] = {}
         self._redelivered: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self._connection: asyncpg.Connection | None = None
@@ -191,7 +200,7 @@ class Observer:
         try:
             if self._connection is None:
                 self._connection = await self._connect()
-            row = await self._connection.fetchrow(_WAITING)
+            row = await self._connection.fetchrow(_WAITING, self._debits)
         except AWAY:
             self._disconnect()
             raise

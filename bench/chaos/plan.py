@@ -2,7 +2,8 @@
 
 The end of every message is the same whatever order its events are seen in: each has at most one
 kind of final failure, and what is answered with a retriable error alone, or first, ends in a
-refund, in a final failure that is refunded, or delivered.
+refund, in a final failure that is refunded, or delivered. What a receipt refunds is charged once:
+where the service debits, it pays back what it had taken by then.
 """
 
 import itertools
@@ -276,7 +277,8 @@ class _Planner:
         # A stock Jasmin bills nothing that the operator refused.
         if status == "ESME_ROK" or not sms.native:
             yield self._bill(sms, status)
-        if status == "ESME_ROK" and self._chance(CHARGED_TWICE):
+        twice = status == "ESME_ROK" and self._chance(CHARGED_TWICE)
+        if twice and "REJECTD" not in fate.receipts:
             yield self._bill(sms, status)
         for status in fate.receipts:
             for part in range(sms.parts - 1):

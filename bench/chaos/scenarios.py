@@ -42,6 +42,7 @@ class Options:
         faults: names of the kinds of faults; none for a run without.
         tempo: how fast they come.
         minutes: after so long no more is published or broken.
+        debits: the service takes what is charged, in charge mode ``debit``.
         code: the directory that has the package ``service``.
     """
 
@@ -52,6 +53,7 @@ class Options:
     faults: frozenset[str]
     tempo: Tempo
     minutes: float
+    debits: bool
     code: Path = PROJECT
 
 
@@ -63,7 +65,8 @@ async def chaos(stack: Stack, place: Path, options: Options, screen: Screen) -> 
     faults = [fault for fault in FAULTS if fault.name in options.faults]
     async with make_bed(
         stack, place, options.seed,
-        code=options.code, rate=options.rate, brake=CHAOS_BRAKE, settings=settings,
+        code=options.code, rate=options.rate, brake=CHAOS_BRAKE,
+        debits=options.debits, settings=settings,
     ) as bed:  # fmt: skip
         await _reconcile(bed, result)
         screen.tell("the storm begins" if faults else "publishing")
@@ -99,7 +102,8 @@ async def outage(
     result = Result("outage", options.seed)
     async with make_bed(
         stack, place, options.seed,
-        code=options.code, rate=options.rate, brake=OUTAGE_BRAKE, settings=_settings(options),
+        code=options.code, rate=options.rate, brake=OUTAGE_BRAKE,
+        debits=options.debits, settings=_settings(options),
     ) as bed:  # fmt: skip
         await _reconcile(bed, result)
         screen.tell(f"publishing {options.rate:,.0f} events/s")
@@ -195,7 +199,7 @@ async def _conclude(bed: Bed, plan: Plan, options: Options, result: Result) -> N
     if code != 0:
         result.problems.append(f"the service ended with exit code {code}")
     bed.observer.read_logs()
-    audit = Audit(plan, bed.publisher.confirmed)
+    audit = Audit(plan, bed.publisher.confirmed, debits=options.debits)
     connection = await bed.rig.connect()
     try:
         await audit.run(connection, bed.rig.stack.rabbitmq.url())
@@ -205,6 +209,8 @@ async def _conclude(bed: Bed, plan: Plan, options: Options, result: Result) -> N
     result.checks = audit.checks
     result.problems += [*bed.rig.keeper.problems, *bed.observer.problems]
     result.figures |= _figures(bed, plan, audit) | {
+        "charge_mode": "debit" if options.debits else "confirm",
+        "debits": audit.debits,
         "refunds": audit.refunds,
         "quiet_after_s": round(quiet, 1),
         "workers": options.workers,

@@ -45,7 +45,9 @@ class Recording:
         if not isinstance(content, dict) or not content.keys() >= {"command", "measurements"}:
             raise Incomparable(f"{path}: not what a measuring command of this program writes")
         recording = cls(path, content)
-        if recording.content.get("void"):
+        if not content["measurements"]:
+            raise Incomparable(f"{path}: no measurement in it")
+        if content.get("void"):
             raise Incomparable(f"{path}: void: not every event was accounted for; measure again")
         return recording
 

@@ -11,6 +11,7 @@ from typing import Final
 import aiohttp
 import asyncpg
 from rich.console import Console
+from rich.text import Text
 
 from bench import PROJECT
 from bench.demo import view
@@ -202,7 +203,10 @@ class Demo:
             "exit code of billing-service": code,
         }
         statuses = await probe.statuses()
-        self._console.print(view.summary(ledger.gateway, statuses, rows, problems))
+        verdict = Text(ledger.verdict(), "green")
+        if problems:
+            verdict = Text("\n".join(problems), "bold red")
+        self._console.print(view.summary(ledger.gateway, statuses, rows, verdict))
         return 1 if problems else 0
 
     def _places(self) -> dict[str, str]:

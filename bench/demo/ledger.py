@@ -41,3 +41,9 @@ class Ledger:
             f"billing-service ended with exit code {exit_code}": exit_code != 0,
         }
         return [problem for problem, true in found.items() if true]
+
+    def verdict(self) -> str:
+        """Say what adds up where there is no problem."""
+        if not self.queued:
+            return "every event is accounted for"
+        return f"every event is accounted for, but for {self.queued:,} left by an earlier run"

@@ -76,9 +76,9 @@ def line(seconds: float, gateway: Gateway, history: History) -> str:
 
 
 def summary(
-    gateway: Gateway, statuses: Mapping[str, int], rows: Mapping[str, int], problems: Sequence[str]
+    gateway: Gateway, statuses: Mapping[str, int], rows: Mapping[str, int], verdict: Text
 ) -> RenderableType:
-    """Render what it came to; ``rows`` are further counts, ``problems`` what does not add up."""
+    """Render what it came to; ``rows`` are further counts, ``verdict`` whether it adds up."""
     table = Table("", "", title="What it came to", show_header=False, title_justify="left")
     table.columns[1].justify = "right"
     table.add_row("SMS sent", f"{gateway.sent:,}")
@@ -90,9 +90,6 @@ def summary(
     table.add_section()
     for name, count in rows.items():
         table.add_row(name, f"{count:,}")
-    verdict = Text("every event is accounted for", "green")
-    if problems:
-        verdict = Text("\n".join(problems), "bold red")
     return Group(table, verdict)
 
 

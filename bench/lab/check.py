@@ -1,6 +1,6 @@
 """One thing that is compared when a run is over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,7 +32,17 @@ class Check:
     def compare(self, expected: Mapping[Any, Any], found: Mapping[Any, Any]) -> "Check":
         """Compare what must be the same, key by key, and have the same keys."""
         self.compared += len(expected)
-        for key in [*expected, *(found.keys() - expected.keys())]:
-            if expected.get(key) != found.get(key):
-                self.differ(f"{key}: expected {expected.get(key)}, found {found.get(key)}")
+        for key, value in expected.items():
+            if key not in found:
+                self.differ(f"{key}: expected {value}, not found")
+            elif found[key] != value:
+                self.differ(f"{key}: expected {value}, found {found[key]}")
+        for key in found.keys() - expected.keys():
+            self.differ(f"{key}: not expected, found {found[key]}")
         return self
+
+
+def add_up(checks: Iterable[Check]) -> bool:
+    """Whether anything was compared, and nothing differs."""
+    made = list(checks)
+    return any(check.compared for check in made) and not any(check.different for check in made)

@@ -25,7 +25,7 @@ from bench.lab.screen import Screen
 from bench.lab.wire import Refused
 from bench.stack import StackError
 from bench.stack.program import ProgramFailed
-from service.settings import QueueType
+from service.settings import Dlr, QueueType
 
 _FAILURES: Final = (
     StackError,
@@ -62,6 +62,9 @@ AccountsOption = Annotated[int, typer.Option(min=1, help="Accounts that they are
 ReceiptLogOption = Annotated[
     bool, typer.Option(help="Whether receipts are also kept as they came.")
 ]
+RECEIPT_LOG: Final = Dlr().receipt_log
+"""What the service does unless told otherwise."""
+
 SeedOption = Annotated[int, typer.Option(help="Repeats the very same events and rows.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Runs; the median counts.")]
 OutputOption = Annotated[

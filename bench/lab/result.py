@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.lab.check import Check
+from bench.lab.check import Check, add_up
 from bench.lab.machine import commit, machine
 
 _FIGURES = (
@@ -60,7 +60,7 @@ class Measurement:
         idle_cpu_percent: of a core, by the busiest worker while there was nothing to do.
         idle_rss_mib: the most that a worker held then.
         hot_share: of the updates of CDRs those that wrote no index.
-        checks: what was compared; the measurement is void when anything differs.
+        checks: what was compared; the measurement is void when anything differs, or nothing was.
     """
 
     contestant: str
@@ -86,8 +86,8 @@ class Measurement:
 
     @property
     def is_void(self) -> bool:
-        """Whether anything is not as it must be."""
-        return any(check.different for check in self.checks)
+        """Whether anything is not as it must be, or nothing was compared."""
+        return not add_up(self.checks)
 
     def figures(self) -> dict[str, float]:
         """Return the figures by name, such as ``cpu_us.workers``, as far as they were measured."""
@@ -115,8 +115,8 @@ class Result:
 
     @property
     def is_void(self) -> bool:
-        """Whether any measurement is void."""
-        return any(measurement.is_void for measurement in self.measurements)
+        """Whether any measurement is void, or there is none."""
+        return not self.measurements or any(each.is_void for each in self.measurements)
 
     def write(self, path: Path) -> None:
         """Write JSON there, and the measurements as CSV beside it. Raises OSError."""
@@ -146,8 +146,10 @@ class Result:
 
     def show(self, console: Console) -> None:
         """Print figures, and what differs."""
+        settings = {each.contestant: each.settings for each in self.measurements}
         for name, figures in self.summary().items():
-            console.print(_figures_table(name, figures, len(self.measurements)))
+            title = ", ".join([name, *_told(settings[name])])
+            console.print(_figures_table(title, figures, len(self.measurements)))
         show_checks(console, self.measurements)
 
 
@@ -190,7 +192,9 @@ def show_checks(console: Console, measurements: Sequence[Measurement]) -> None:
                 more = check.different - len(check.differences)
                 console.print(f"{check.what}: … and {more:,} more", style="red")
     void = sum(measurement.is_void for measurement in measurements)
-    if void:
+    if not measurements:
+        console.print("VOID: nothing was measured", style="bold red")
+    elif void:
         console.print(f"VOID: {void} of {len(measurements)} runs do not add up", style="bold red")
     else:
         console.print("every event is accounted for, once", style="bold green")
@@ -217,6 +221,12 @@ def _row(measurement: Measurement) -> Iterator[tuple[str, Any]]:
     yield "void", measurement.is_void
     yield from flatten({"settings": measurement.settings, "workload": measurement.workload}).items()
     yield from measurement.figures().items()
+
+
+def _told(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in settings.items():
+        shown = ("off", "on")[value] if isinstance(value, bool) else value
+        yield f"{name.replace('_', ' ')} {shown}"
 
 
 def _figures_table(title: str, figures: Mapping[str, Mapping[str, float]], runs: int) -> Table:

@@ -14,7 +14,7 @@ from rich.table import Table
 from bench.lab.result import Measurement, Result, show_checks
 from bench.peers.chart import draw, times
 
-_TITLE: Final = "Median of the rounds, and below it the least and the most"
+_TITLE: Final = "Median of the rounds, and below it the least and the most; receipt log off"
 _SETTINGS: Final = "{workers} processes, prefetch {prefetch:,}, batch {batch_size:,}"
 _MISSING: Final = "-"
 Spread = Mapping[str, float]

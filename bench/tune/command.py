@@ -106,7 +106,7 @@ def tune_command(
     kind: Annotated[Kind, typer.Option(help="What is drained, as in `drain`.")] = Kind.JSON,
     events: _EventsOption = None,
     cdrs: _CdrsOption = None,
-    receipt_log: command.ReceiptLogOption = False,
+    receipt_log: command.ReceiptLogOption = command.RECEIPT_LOG,
     repeats: Annotated[int, typer.Option(min=1, help="Drains of each finalist, at most.")] = 7,
     seed: command.SeedOption = 1,
     output: command.OutputOption = None,
@@ -145,10 +145,12 @@ def tune_command(
         axes = extent.axes()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    kept = None if kind is Kind.BILL else receipt_log
-    grid = admit(axes.cells(), workload, goal_ms, queue_type=queue_type, receipt_log=kept)
+    others: dict[str, Any] = {"queue_type": queue_type}
+    if kind is not Kind.BILL:
+        others["receipt_log"] = receipt_log
+    grid = admit(axes.cells(), workload, goal_ms, **others)
     _say_refused(grid)
-    tuning = Tuning("tune", workload=workload, queue_type=queue_type, goal_ms=goal_ms)
+    tuning = Tuning("tune", workload=workload, others=others, goal_ms=goal_ms)
     tuning.refused, tuning.report = grid.refused, report
 
     budget = Budget(extent.minutes, repeats, extent.paced_seconds if kind in _PACED else 0)

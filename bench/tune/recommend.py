@@ -1,12 +1,12 @@
 """Which settings to run with, and why. Pure."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bench.compare.verdict import THRESHOLD
 from bench.tune.knee import front, knee
 from bench.tune.standing import Standing
-from service.settings import QueueType
+from service.config import shown
 
 
 class Recommendation(NamedTuple):
@@ -47,23 +47,23 @@ def recommend(finalists: Sequence[Standing], goal_ms: float) -> Recommendation |
     return Recommendation(chosen, reason, keeps_goal=True)
 
 
-def toml(standing: Standing, stream: str, queue_type: QueueType) -> str:
+def toml(standing: Standing, stream: str, others: Mapping[str, Any]) -> str:
     """Return the lines of config/billing.toml.
 
     Args:
         standing: of the cell.
         stream: ``dlr`` or ``bill``, whose table it is.
-        queue_type: that it was measured with.
+        others: settings of that table that it was measured with as well.
     """
     cell = standing.cell
-    return (
-        f"workers = {cell.workers}\n\n"
-        f"[{stream}]\n"
-        f"batch_size = {cell.batch_size}\n"
-        f"flush_ms = {cell.flush_ms}\n"
-        f"prefetch = {cell.prefetch}\n"
-        f'queue_type = "{queue_type}"\n'
-    )
+    table = {
+        "batch_size": cell.batch_size,
+        "flush_ms": cell.flush_ms,
+        "prefetch": cell.prefetch,
+        **others,
+    }
+    lines = "".join(f"{name} = {shown(value)}\n" for name, value in table.items())
+    return f"workers = {cell.workers}\n\n[{stream}]\n{lines}"
 
 
 def _preference(standing: Standing) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """What tuning came to: a table, a recommendation, files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,6 @@ from bench.tune.cell import Cell, Refusal
 from bench.tune.recommend import Recommendation, recommend, toml
 from bench.tune.report import write_report
 from bench.tune.standing import Standing, standings
-from service.settings import QueueType
 
 _DERIVED: Final = (
     "the flush interval, which an event waits for its batch at most, and the 99th percentile of "
@@ -29,7 +28,7 @@ class Tuning(Result):
 
     Attributes:
         workload: of a finalist.
-        queue_type: of the queue.
+        others: settings of the queue that all cells have.
         goal_ms: what the 99th percentile of latency may be.
         refused: what was not tried.
         finalists: the cells that were left in the end.
@@ -37,7 +36,7 @@ class Tuning(Result):
     """
 
     workload: Workload = field(kw_only=True)
-    queue_type: QueueType = field(kw_only=True)
+    others: Mapping[str, Any] = field(kw_only=True)
     goal_ms: float = field(kw_only=True)
     refused: Sequence[Refusal] = ()
     finalists: Sequence[Cell] = ()
@@ -58,7 +57,7 @@ class Tuning(Result):
 
     def block(self, standing: Standing) -> str:
         """Return a cell as lines of config/billing.toml."""
-        return toml(standing, self.workload.stream, self.queue_type)
+        return toml(standing, self.workload.stream, self.others)
 
     def latency_note(self) -> str:
         """Say what the latencies are."""

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def run_chaos(directory: Path, scenario: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a scenario to its end; return its exit code and what it wrote."""
-    output = directory / "chaos.json"
-    command = [sys.executable, "-m", "bench.chaos", scenario, "--output", str(output), *arguments]
-    done = subprocess.run(command, cwd=ROOT, check=False)
-    assert output.exists(), "it failed before it had anything to compare"
-    return done.returncode, json.loads(output.read_text())
+from bench import PROJECT
+from tests.support.trial import differing, run_trial
 
 
 def broken_service(directory: Path, *changes: tuple[str, str, str]) -> Path:
     """Return a directory that has the service with texts in its files replaced."""
     code = directory / "broken"
-    shutil.copytree(ROOT / "service", code / "service", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(PROJECT / "service", code / "service", ignore=shutil.ignore_patterns("*.pyc"))
     for name, old, new in changes:
         file = code / "service" / name
         text = file.read_text()
@@ -35,22 +23,31 @@ def broken_service(directory: Path, *changes: tuple[str, str, str]) -> Path:
     return code
 
 
-def differing(result: dict[str, Any]) -> set[str]:
-    """Return which checks found a difference, by the first word of their names."""
-    return {check["what"].split(":")[0] for check in result["checks"] if check["different"]}
-
-
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
-    code, result = run_chaos(tmp_path, "run", "--short")
+    code, result = run_trial("bench.chaos", tmp_path, "run", "--short")
     assert result["problems"] == []
     assert differing(result) == set()
     assert code == 0
 
 
 @pytest.mark.timeout(900)
+def test_every_charge_is_debited_once_whatever_is_killed(tmp_path: Path) -> None:
+    kills = ["worker killed", "supervisor killed", "broker killed", "database killed"]
+    arguments = [argument for kill in kills for argument in ("--only", kill)]
+    arguments += ["--charge-mode", "debit", "--short", "--events", "3000", "--rate", "400"]
+    code, result = run_trial("bench.chaos", tmp_path, "run", *arguments)
+    assert result["problems"] == []
+    assert differing(result) == set()
+    assert code == 0
+    assert result["debits"] > 0
+    assert result["refunds"] > 0
+
+
+@pytest.mark.timeout(900)
 def test_an_outage_of_the_database_dead_letters_and_redelivers_nothing(tmp_path: Path) -> None:
-    code, result = run_chaos(tmp_path, "outage", "--seconds", "10", "--rate", "500")
+    arguments = ["--seconds", "10", "--rate", "500", "--charge-mode", "debit"]
+    code, result = run_trial("bench.chaos", tmp_path, "outage", *arguments)
     assert result["problems"] == []
     assert differing(result) == set()
     assert code == 0
@@ -72,7 +69,7 @@ def test_finds_events_that_were_acknowledged_before_they_were_committed(tmp_path
         ),
     )
     arguments = ["--events", "4000", "--rate", "400", "--only", "worker killed"]
-    exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
+    exit_code, result = run_trial("bench.chaos", tmp_path, "run", "--code", str(code), *arguments)
     assert exit_code == 1
     assert "receipts" in differing(result)
 
@@ -96,6 +93,25 @@ def test_finds_refunds_that_were_paid_twice(tmp_path: Path) -> None:
         ),
     )
     arguments = ["--events", "3000", "--rate", "400", "--no-faults"]
-    exit_code, result = run_chaos(tmp_path, "run", "--code", str(code), *arguments)
+    exit_code, result = run_trial("bench.chaos", tmp_path, "run", "--code", str(code), *arguments)
+    assert exit_code == 1
+    assert {"ledger", "balances"} <= differing(result)
+
+
+@pytest.mark.timeout(900)
+def test_finds_charges_that_were_debited_twice(tmp_path: Path) -> None:
+    """As they are when every copy of a bill counts as new, and none as debited before."""
+    code = broken_service(
+        tmp_path,
+        (
+            "store/sql/record_bills.sql",
+            "WHERE e.status_rank < excluded.status_rank OR"
+            " (excluded.confirmed AND NOT e.confirmed)\n",
+            "",
+        ),
+        ("store/sql/book_debits.sql", "  AND e.ledger_id IS NULL\n", ""),
+    )
+    arguments = ["--events", "2000", "--rate", "400", "--no-faults", "--charge-mode", "debit"]
+    exit_code, result = run_trial("bench.chaos", tmp_path, "run", "--code", str(code), *arguments)
     assert exit_code == 1
     assert {"ledger", "balances"} <= differing(result)

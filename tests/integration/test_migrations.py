@@ -128,6 +128,11 @@ async def test_partitioned_cdrs_have_no_pages_of_their_own(
     )
     await connection.execute("CREATE INDEX ON sms_cdr (message_id)")
     run_migrate(stack, empty_database)
+    kind, options = await connection.fetchrow(
+        "SELECT relkind, reloptions FROM pg_class WHERE oid = 'sms_cdr'::regclass"
+    )
+    assert kind == b"p"
+    assert options is None
 
 
 async def test_two_hosts_at_once(stack: Stack, empty_database: str, connection) -> None:

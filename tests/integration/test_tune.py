@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from bench.lab import load as loads
+from bench.lab.command import RECEIPT_LOG
 from bench.lab.own import own_place
 from bench.lab.screen import Screen
 from bench.lab.workload import Workload
@@ -63,8 +64,9 @@ async def test_latencies_of_finalists_are_measured_where_the_database_tells(
     monkeypatch.setattr(search, "_PACED_ROUNDS", 1)
     workload = Workload(events=EVENTS, cdrs=4000)
     cells = [Cell(100, 1000, 1, 20), Cell(500, 1000, 1, 20)]
-    admitted = admit(cells, workload, 250, queue_type="quorum", receipt_log=False).admitted
-    tuning = Tuning("tune", workload=workload, queue_type="quorum", goal_ms=250)
+    others = {"queue_type": "quorum", "receipt_log": RECEIPT_LOG}
+    admitted = admit(cells, workload, 250, **others).admitted
+    tuning = Tuning("tune", workload=workload, others=others, goal_ms=250)
     budget = Budget(minutes=1, rounds=1, paced_seconds=1)
     async with own_place(tmp_path, "quorum", Screen(Console(quiet=True))) as place:
         await Search(place, tuning, admitted, budget).run()

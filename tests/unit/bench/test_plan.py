@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -64,6 +65,16 @@ def test_events_come_before_their_cdr_and_before_each_other(plan: Plan) -> None:
 def test_a_message_has_one_kind_of_final_failure_at_most(fate) -> None:
     failures = {s for s in fate.answers + fate.receipts if status_of(s).rank == FAILED}
     assert len(failures) <= 1
+
+
+def test_what_a_receipt_refunds_is_charged_once() -> None:
+    """Where the service debits, a refund is of what was taken by then, whatever follows."""
+    charged = Counter(event.sms for event in make_plan(2, 60_000).events if event.kind == "bill")
+    twice = {sms for sms, bills in charged.items() if bills > 1}
+    refused = {event.sms for event in make_plan(2, 60_000).events if event.status == "REJECTD"}
+    assert twice
+    assert refused
+    assert not twice & refused
 
 
 def test_the_service_understands_every_event(plan: Plan) -> None:

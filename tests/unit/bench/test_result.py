@@ -94,3 +94,17 @@ def test_a_run_without_differences_counts() -> None:
     assert not result.is_void
     assert "every event is accounted for, once" in shown(result)
     assert "12,345.6" in shown(result)
+
+
+def test_says_with_which_settings_it_was_measured() -> None:
+    settings = {"batch_size": 1000, "receipt_log": False}
+    result = Result("drain", [measurement(1.0, settings=settings)])
+    text = " ".join(shown(result).split())
+    assert "billing-service, batch size 1000, receipt log off" in text
+
+
+def test_what_was_not_compared_does_not_count() -> None:
+    for result in (Result("drain"), Result("drain", [measurement(1.0, checks=[])])):
+        assert result.is_void
+        assert "VOID" in shown(result)
+        assert "accounted for" not in shown(result)

@@ -281,9 +281,12 @@ def test_the_knee_is_told() -> None:
 
 
 def test_the_block_is_what_the_service_reads() -> None:
-    block = tomllib.loads(toml(standing(1, batch=400, prefetch=900), "dlr", "quorum"))
+    others = {"queue_type": "classic", "receipt_log": False}
+    block = tomllib.loads(toml(standing(1, batch=400, prefetch=900), "dlr", others))
     assert block.pop("workers") == 2
-    assert Dlr(**block.pop("dlr")) == Dlr(batch_size=400, flush_ms=50, prefetch=900)
+    assert block["dlr"].keys() > others.keys()
+    found = Dlr(**block.pop("dlr"))
+    assert found == Dlr(batch_size=400, flush_ms=50, prefetch=900, **others)
     assert block == {}
 
 
@@ -313,7 +316,7 @@ def tuning() -> Tuning:
     axes = Axes(tuple(figures), (1000, 2000), (2,), (25,))
     workload = Workload(events=1000, cdrs=100_000)
     grid = admit(axes.cells(), workload, GOAL, queue_type="quorum")
-    tuning = Tuning("tune", workload=workload, queue_type="quorum", goal_ms=GOAL)
+    tuning = Tuning("tune", workload=workload, others={"queue_type": "quorum"}, goal_ms=GOAL)
     tuning.refused = grid.refused
     tuning.finalists = [cell for cell in grid.admitted if cell.prefetch == 2000]
     for cell in [*grid.admitted] * 2:
