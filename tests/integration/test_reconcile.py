@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
+from bench import PROJECT
 from tests.support.gateway import ACCOUNT, Gateway, bill, dlr
 from tests.support.service import eventually, run_to_end
 
@@ -175,6 +177,21 @@ TAMPERINGS = [
         REFUSED,
     ),
 ]
+
+
+async def test_an_entry_that_is_booked_by_hand_as_the_page_says_agrees(
+    gateway: Gateway, environment: dict[str, str]
+) -> None:
+    page = (PROJECT / "docs/money.md").read_text()
+    (sql,) = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    sql = sql.replace("ACCOUNT-ID", str(ACCOUNT)).replace("MESSAGE-ID", REFUSED)
+    await gateway.add_balance(OPENING)
+    assert reconcile(environment)[0] == 0
+    await gateway.database.execute(sql)
+    assert reconcile(environment)[0] == 0
+    balance = await gateway.database.fetchval("SELECT balance FROM account_balances")
+    assert balance == OPENING + Decimal("0.01")
+    assert await gateway.count("balance_ledger", f"reference = '{REFUSED}'") == 1
 
 
 async def test_the_report_names_rows_and_says_how_many_more(

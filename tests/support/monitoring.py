@@ -25,7 +25,7 @@ _SELECTOR: Final = re.compile(
     rf"\b(?P<name>[a-zA-Z_:][\w:]*)\b(?!{_SPACE}\()"  # without what is called
     rf"(?P<matchers>{_SPACE}\{{(?:[^}}\"]|{_STRING})*\}})?"
 )
-_OPERATORS: Final = {"and", "or", "unless", "bool", "offset"}
+_OPERATORS: Final = {"and", "or", "unless", "bool", "offset", "group_left", "group_right"}
 
 
 class Selector(NamedTuple):
