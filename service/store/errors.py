@@ -45,4 +45,6 @@ OUTAGES: Final = (
 def describe(error: BaseException) -> str:
     """Return one line for a log: the class and the server's message, without any row's values."""
     text = str(error).splitlines()[0] if str(error) else ""
+    if not text and isinstance(error, TimeoutError):
+        text = "no answer in time"  # of a lock that somebody else holds, for one
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

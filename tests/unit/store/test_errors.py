@@ -93,4 +93,4 @@ def test_a_description_is_one_line_without_any_rows_values():
     error = server_error("23505", M="duplicate key\nmore", D="Key (name)=(secret) exists.")
     assert "secret" in str(error)
     assert describe(error) == "UniqueViolationError: duplicate key"
-    assert describe(TimeoutError()) == "TimeoutError"
+    assert describe(TimeoutError()) == "TimeoutError: no answer in time"
