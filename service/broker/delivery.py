@@ -11,7 +11,7 @@ from service.broker import properties
 from service.broker.properties import Properties
 from service.events.message import Message
 
-# Set by RabbitMQ's message timestamp interceptor, and by anyone who wants to be measured.
+# Set by anyone who wants to be measured. Jasmin cannot read it where RabbitMQ sets it.
 TIMESTAMP_MS = "timestamp_in_ms"
 
 

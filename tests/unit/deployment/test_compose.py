@@ -18,6 +18,7 @@ from service.config import load
 from service.settings import Settings
 from tests.support.deployment import (
     COMPOSE,
+    DEMO_ENVIRONMENT,
     DEMO_SECRETS,
     DOCKERFILE,
     VARIABLES,
@@ -90,6 +91,14 @@ def test_a_container_can_do_no_more_than_it_must(name: str) -> None:
 
 
 @each_service
+def test_what_is_in_memory_can_be_written_by_its_user(name: str) -> None:
+    # Docker gives a tmpfs to root, with the mode of the directory in the image.
+    for tmpfs in SERVICES[name].get("tmpfs", []):
+        path, _, options = tmpfs.partition(":")
+        assert path == "/tmp" or "mode=1777" in options.split(","), path
+
+
+@each_service
 def test_what_runs_is_limited_and_started_again(name: str) -> None:
     service = SERVICES[name]
     if service["restart"] == "unless-stopped":
@@ -139,6 +148,17 @@ def test_jasmin_finds_the_operator() -> None:
     assert connector == {"host": "smsc", "port": str(PORT)}
     assert SERVICES["smsc"]["command"] == ["bench.smsc", "--host", "0.0.0.0"]
     assert set(SERVICES["smsc"]["networks"]) & set(SERVICES["jasmin"]["networks"])
+
+
+def test_the_demonstration_has_containers_and_volumes_of_its_own() -> None:
+    project = re.search(r"^COMPOSE_PROJECT_NAME=(.+)$", DEMO_ENVIRONMENT.read_text(), re.MULTILINE)
+    assert project
+    assert project[1] != FILE["name"]
+
+
+def test_rabbitmq_adds_no_header_that_jasmin_cannot_read() -> None:
+    configuration = (PROJECT / "config/rabbitmq/rabbitmq.conf").read_text()
+    assert not re.search(r"^message_interceptors", configuration, re.MULTILINE)
 
 
 def test_the_demonstration_has_one_user() -> None:
