@@ -20,6 +20,7 @@ from service.broker.watchdog import note, watch
 
 if TYPE_CHECKING:
     from service.addresses import Address, Turns
+    from service.broker.catching_up import CatchingUp
     from service.broker.topology import Source
     from service.broker.transport import PeelingConnection
     from service.settings import Jasmin
@@ -87,9 +88,19 @@ class Session:
         return sum(deliveries.unacknowledged for deliveries in self._consumers.values())
 
     async def run(
-        self, streams: Sequence[Stream[Any]], stop: asyncio.Event, on_consuming: Callable[[], None]
+        self,
+        streams: Sequence[Stream[Any]],
+        stop: asyncio.Event,
+        on_consuming: Callable[[], None],
+        catching_up: CatchingUp,
     ) -> None:
         """Consume all streams; returns once ``stop`` is set and they are drained.
+
+        Args:
+            streams: one for each of the sources.
+            stop: is set when it is time to drain.
+            on_consuming: is called once all of them are consumed.
+            catching_up: is told what waits, and what is settled.
 
         Raises:
             HeldTooLong: a batch could not be written in time.
@@ -99,7 +110,7 @@ class Session:
         try:
             await self._consume(streams)
             on_consuming()
-            await self._settle(stop)
+            await self._settle(stop, catching_up)
         except* OUTAGES as group:
             lost = group.exceptions[0]
         # Not in the except*: until Python 3.11.4, what is raised there comes out in a group.
@@ -116,9 +127,9 @@ class Session:
             )
         log.info("consuming", broker=str(self._connection.address), queues=queues)
 
-    async def _settle(self, stop: asyncio.Event) -> None:
+    async def _settle(self, stop: asyncio.Event, catching_up: CatchingUp) -> None:
         consumers = list(self._consumers.values())
-        watch_all = watch(self._connection, self._sources, consumers, self._retirement)
+        watch_all = watch(self._connection, self._sources, consumers, self._retirement, catching_up)
         async with asyncio.TaskGroup() as tasks:
             watching = [
                 tasks.create_task(watch_all, name="watchdog"),

@@ -22,6 +22,7 @@ from service.broker.topology import STREAMS
 from service.events.operator_ids import following_ids
 from service.events.records import Event, Receipt, Refused
 from service.ops import metrics
+from service.pulse import STALE_SECONDS
 from service.store import parking
 from service.store.batches import count_money, isolating
 from service.store.errors import DATA_ERRORS, OUTAGES, describe
@@ -32,6 +33,7 @@ from service.store.sql import statement
 if TYPE_CHECKING:
     import asyncpg
 
+    from service.broker.catching_up import CatchingUp
     from service.settings import Settings
     from service.store.circuit import Circuit
     from service.store.money import Money
@@ -59,6 +61,7 @@ class Sweeper:
         streams: whose events it looks after.
         money: books the refunds whose time has come.
         circuit: is opened where nothing else notices that the database is away.
+        catching_up: knows which refunds may be booked.
         dead_letters: gives the way to the dead queues, or None while the broker is away.
     """
 
@@ -70,6 +73,7 @@ class Sweeper:
         money: Money,
         *,
         circuit: Circuit,
+        catching_up: CatchingUp,
         dead_letters: Callable[[], DeadLetters | None],
     ) -> None:
         self._pool = pool
@@ -77,6 +81,7 @@ class Sweeper:
         self._streams = streams
         self._money = money
         self._circuit = circuit
+        self._catching_up = catching_up
         self._dead_letters = dead_letters
         self._round = 0
         self._is_busy = False
@@ -117,11 +122,16 @@ class Sweeper:
         moved: Counter[str] | None = None
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
-                self.answered_at = time.monotonic()
+                self._note_answer()
                 moved = await step(connection)
-        self.answered_at = time.monotonic()
+        self._note_answer()
         if moved:
             count_money(moved)
+
+    def _note_answer(self) -> None:
+        before, self.answered_at = self.answered_at, time.monotonic()
+        if before < max(self._circuit.closed_at, self.answered_at - STALE_SECONDS):
+            self._catching_up.start_anew()  # others, too, may hold what they could not write
 
     async def _apply_ready(self, connection: Connection, stream: Stream[Any]) -> Counter[str]:
         """Apply events whose CDR, link and account have appeared."""
@@ -192,7 +202,10 @@ class Sweeper:
             async with connection.transaction():  # a savepoint, in case one of them is at fault
                 return await self._money.settle_due(connection, part)
 
-        due = await self._money.due(connection, LIMIT)
+        seconds_ago = self._catching_up.seconds_ago
+        if seconds_ago is None:
+            return None
+        due = await self._money.due(connection, seconds_ago, LIMIT)
         if not due:
             return None
         results = await isolating(settle, due)

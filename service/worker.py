@@ -16,6 +16,7 @@ import structlog
 
 from service import pulse, retry
 from service.broker import leniency, topology
+from service.broker.catching_up import CatchingUp
 from service.broker.connection import in_turn
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
 from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
@@ -102,6 +103,7 @@ class Worker:
         self._circuit: Circuit | None = None
         self._dead_letters: DeadLetters | None = None
         self._sweeper: Sweeper | None = None
+        self._catching_up = CatchingUp()
         self._is_patient = patient
         self._has_abandoned = False
 
@@ -148,6 +150,7 @@ class Worker:
             streams,
             money,
             circuit=circuit,
+            catching_up=self._catching_up,
             dead_letters=lambda: self._dead_letters,
         )
         sweeping = asyncio.create_task(self._sweeper.run(), name="sweeper")
@@ -256,7 +259,7 @@ class Worker:
         ) as session:
             self._dead_letters = session.dead_letters
             try:
-                await session.run(streams, self.stop, self._on_consuming)
+                await session.run(streams, self.stop, self._on_consuming, self._catching_up)
             except OUTAGES:
                 self._has_abandoned |= self.stop.is_set() and session.unacknowledged > 0
                 raise

@@ -77,9 +77,24 @@ class Deliveries:
         return self._last_tag
 
     @property
+    def acknowledged(self) -> int:
+        """How many of them, the oldest, have been settled."""
+        return self._acknowledged
+
+    @property
     def unacknowledged(self) -> int:
         """Messages that the broker counts on this consumer."""
         return self._last_tag - self._acknowledged
+
+    async def is_queue_empty(self) -> bool:
+        """Ask whether no message waits in the queue; what was sent before has been received.
+
+        Raises:
+            One of ``broker.errors.OUTAGES``: the channel is gone.
+        """
+        found = await depth_on(self._channel, self.queue)
+        # While a quorum queue has no leader, it is said to have neither messages nor consumers.
+        return found.consumers > 0 and not found.waiting
 
     def is_starved(self, waiting: int) -> bool:
         """Whether nothing has come since the last call, although there is room and messages wait.
@@ -153,7 +168,7 @@ class Deliveries:
         while self.unacknowledged < self._settings.prefetch and self._time() < deadline:
             # What the last acknowledgement made room for may still be coming.
             quiet = self._time() - max(self._last_at, began)
-            if quiet > QUIET_SECONDS and not (await depth_on(self._channel, self.queue)).waiting:
+            if quiet > QUIET_SECONDS and await self.is_queue_empty():
                 break
             await asyncio.sleep(QUIET_SECONDS / 20)
         if self._consumer_tag is not None:

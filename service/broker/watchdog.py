@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from aiormq.exceptions import ChannelAccessRefused
@@ -16,17 +16,22 @@ from service.exits import CannotStart
 from service.ops import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from aio_pika.abc import AbstractConnection
 
+    from service.broker.catching_up import CatchingUp
     from service.broker.deliveries import Deliveries
     from service.broker.retirement import Retirement
     from service.broker.topology import Source
     from service.settings import Stream
 
+T = TypeVar("T")
+
 INTERVAL_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
+# In one interval: what is due waits for two of them.
+LOOKS: Final = 3
 
 log = structlog.get_logger()
 
@@ -36,29 +41,43 @@ async def watch(
     sources: Mapping[Source, Stream],
     consumers: Sequence[Deliveries],
     retirement: Retirement,
+    catching_up: CatchingUp,
 ) -> None:
     """Declare all of the topology again from time to time, and compare with what arrives.
 
     Whoever deletes one of Jasmin's exchanges takes our binding with it, and nothing tells us.
 
     Raises:
-        SessionLost: the broker does not answer, or messages wait and none of them arrives.
+        One of ``broker.errors.OUTAGES``: a channel is gone, the broker does not answer, or
+            messages wait and none of them arrives.
     """
+    catching_up.start_anew()  # what another session had in hand comes again
     while True:
-        await asyncio.sleep(INTERVAL_SECONDS)
-        # Shielded: a call that is cancelled half way makes the client library wait for its answer.
-        looking = asyncio.ensure_future(_look(connection, sources, retirement))
-        looking.add_done_callback(_forget)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                waiting = await asyncio.shield(looking)
-        except TimeoutError:
-            raise SessionLost(f"RabbitMQ has not answered for {ANSWER_SECONDS:g} s") from None
+        for _ in range(LOOKS):
+            await _answer(catching_up.look(consumers))
+            await asyncio.sleep(INTERVAL_SECONDS / LOOKS)
+        waiting = await _answer(_look(connection, sources, retirement))
         note(waiting)
         for consumer in consumers:
             count = waiting.get(consumer.queue, 0)
             if consumer.is_starved(count):
                 raise SessionLost(f"{consumer.queue}: {count} messages wait and none arrives")
+
+
+async def _answer(asking: Coroutine[None, None, T]) -> T:
+    """Return what the broker answers.
+
+    Raises:
+        SessionLost: nothing, for too long.
+    """
+    # Shielded: a call that is cancelled half way makes the client library wait for its answer.
+    answer = asyncio.ensure_future(asking)
+    answer.add_done_callback(_forget)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asyncio.shield(answer)
+    except TimeoutError:
+        raise SessionLost(f"RabbitMQ has not answered for {ANSWER_SECONDS:g} s") from None
 
 
 async def _look(
@@ -89,7 +108,7 @@ def note(waiting: Mapping[str, int]) -> None:
         metrics.QUEUE_MESSAGES.labels(queue).set(count)
 
 
-def _forget(looking: asyncio.Future[dict[str, int]]) -> None:
+def _forget(answer: asyncio.Future[T]) -> None:
     """Take note of an error that nobody waits for any more."""
-    if not looking.cancelled():
-        looking.exception()
+    if not answer.cancelled():
+        answer.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -40,6 +41,8 @@ class Circuit:
         self._ping = ping
         self._probing = asyncio.Lock()
         self._state = State.CLOSED
+        self.closed_at = time.monotonic()
+        """Monotonic time since which all is well, as far as it is."""
         metrics.CIRCUIT_OPEN.set(0)
 
     @property
@@ -96,6 +99,7 @@ class Circuit:
     def _set(self, state: State) -> None:
         if state is State.CLOSED and self._state is not State.CLOSED:
             log.info("PostgreSQL is back")
+            self.closed_at = time.monotonic()
         if state is State.OPEN and self._state is State.CLOSED:
             metrics.CIRCUIT_OPENED.inc()
         self._state = state

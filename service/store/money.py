@@ -125,9 +125,9 @@ class Money:
             moved[DEBIT] = len(await self._post(connection, DEBIT, rows))
         return moved
 
-    async def due(self, connection: Connection, limit: int) -> list[str]:
-        """Return the messages, so many at most, whose refund is due and not booked."""
-        rows = await connection.fetch(statement("due_refunds"), limit)
+    async def due(self, connection: Connection, seconds_ago: float, limit: int) -> list[str]:
+        """Return the messages, so many at most, whose refund was due by then and is not booked."""
+        rows = await connection.fetch(statement("due_refunds"), seconds_ago, limit)
         return [row["message_id"] for row in rows]
 
     async def settle_due(self, connection: Connection, message_ids: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from prometheus_client import REGISTRY
 
 from service.broker import topology, watchdog
+from service.broker.catching_up import CatchingUp
 from service.broker.deliveries import Deliveries
 from service.broker.depth import Depth
 from service.broker.errors import SessionLost
@@ -30,18 +32,21 @@ def _quick(logged, monkeypatch):
     monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0)
 
 
-@pytest.fixture
-async def consumer():
-    return Deliveries(None, None, DLR.queue, Dlr())
-
-
 class Channel:
     """One with an empty queue, and a consumer that can be cancelled."""
 
+    def __init__(self, messages=0, consumers=1):
+        self._found = SimpleNamespace(message_count=messages, consumer_count=consumers)
+
     async def queue_declare(self, *_, **__):
-        return SimpleNamespace(message_count=0, consumer_count=1)
+        return self._found
 
     async def basic_cancel(self, _tag): ...
+
+
+@pytest.fixture
+async def consumer():
+    return Deliveries(None, Channel(), DLR.queue, Dlr())
 
 
 def declaring(monkeypatch, answer):
@@ -61,7 +66,7 @@ def declaring(monkeypatch, answer):
 
 
 async def watch(consumer) -> None:
-    await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]))
+    await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]), CatchingUp())
 
 
 async def test_messages_that_wait_while_none_arrives_end_the_session(monkeypatch, consumer):
@@ -95,7 +100,6 @@ async def test_a_consumer_that_is_ending_is_not_missed(monkeypatch, consumer):
     declaring(monkeypatch, lambda: 7)
     stop = asyncio.Event()
     stop.set()
-    consumer._channel = Channel()
     await consumer.drain_when(stop)
     with pytest.raises(AllWell):
         await watch(consumer)
@@ -109,6 +113,32 @@ async def test_a_broker_that_does_not_answer_ends_the_session(monkeypatch, consu
     monkeypatch.setattr(watchdog, "ANSWER_SECONDS", 0.01)
     with pytest.raises(SessionLost, match="has not answered"):
         await watch(consumer)
+
+
+async def test_so_does_one_that_does_not_tell_what_waits(monkeypatch, consumer):
+    async def is_queue_empty():
+        await asyncio.Event().wait()
+
+    declaring(monkeypatch, lambda: 0)
+    monkeypatch.setattr(consumer, "is_queue_empty", is_queue_empty)
+    monkeypatch.setattr(watchdog, "ANSWER_SECONDS", 0.01)
+    with pytest.raises(SessionLost, match="has not answered"):
+        await watch(consumer)
+
+
+async def test_what_an_earlier_session_was_at_is_forgotten(monkeypatch, consumer):
+    catching_up = CatchingUp(itertools.count(step=10).__next__)
+    await catching_up.look([consumer])
+    await catching_up.look([consumer])
+    assert catching_up.seconds_ago is not None
+
+    async def is_queue_empty():
+        raise SessionLost("channel closed")
+
+    monkeypatch.setattr(consumer, "is_queue_empty", is_queue_empty)
+    with pytest.raises(SessionLost):
+        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]), catching_up)
+    assert catching_up.seconds_ago is None
 
 
 async def test_it_ends_at_once_although_the_broker_owes_an_answer(monkeypatch, consumer):
@@ -167,5 +197,14 @@ async def test_what_is_left_in_queues_that_are_not_consumed_is_counted(monkeypat
     declaring(monkeypatch, lambda: 0)
     watchdog.note({SUBMIT.queue: 50})
     with pytest.raises(AllWell):
-        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Left())
+        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Left(), CatchingUp())
     assert REGISTRY.get_sample_value("billing_queue_messages", {"queue": SUBMIT.queue}) == 3
+
+
+@pytest.mark.parametrize(
+    ("messages", "consumers", "is_empty"), [(0, 1, True), (3, 1, False), (0, 0, False)]
+)
+async def test_a_queue_that_knows_of_no_consumer_is_not_believed(messages, consumers, is_empty):
+    """We are one: it has no leader."""
+    consumer = Deliveries(None, Channel(messages, consumers), DLR.queue, Dlr())
+    assert await consumer.is_queue_empty() is is_empty
