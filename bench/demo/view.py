@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bench.demo.probe import STREAMS, History
-from bench.demo.traffic import Gateway
+from bench.demo.probe import History
+from bench.demo.sender import Sender
 from service.status.view import SPARKS
 
 COLOURS: Final = {
@@ -41,7 +41,7 @@ _ROWS: Final = (
 
 
 def live(
-    phase: str, seconds: float, gateway: Gateway, history: History, places: Mapping[str, str]
+    phase: str, seconds: float, sender: Sender, history: History, places: Mapping[str, str]
 ) -> RenderableType:
     """Render the view of a terminal of 80 by 24 or more; ``seconds`` is for how long it runs."""
     ready = history.last.ready
@@ -55,34 +55,34 @@ def live(
     columns = Table.grid(expand=True)
     columns.add_column(ratio=11)
     columns.add_column(ratio=9)
-    columns.add_row(_streams(history), _messages(gateway, history))
+    columns.add_row(_streams(history), _messages(sender, history))
     return Group(title, columns, _places(places))
 
 
-def line(seconds: float, gateway: Gateway, history: History) -> str:
+def line(seconds: float, sender: Sender, history: History) -> str:
     """Render one moment as a line."""
     last = history.last
     streams = "  ".join(
         f"{stream} {_rate(history, stream):.0f}/s batch {_batch(history, stream):.1f} "
         f"p99 {_age(history, stream, 0.99):.0f} ms"
-        for stream in STREAMS
+        for stream in history.last.queued
     )
     statuses = " ".join(f"{last.statuses[s]} {s}" for s in COLOURS if s in last.statuses)
     return (
-        f"{seconds:4.0f} s  sent {gateway.sent} SMS  "
-        f"settled {last.settled}/{gateway.published.total()} events  {streams}  "
+        f"{seconds:4.0f} s  sent {sender.sent} SMS  "
+        f"settled {last.settled}/{sender.published.total()} events  {streams}  "
         f"parked {last.parked}  dead {last.dead}  | {statuses}"
     )
 
 
 def summary(
-    gateway: Gateway, statuses: Mapping[str, int], rows: Mapping[str, int], verdict: Text
+    sender: Sender, statuses: Mapping[str, int], rows: Mapping[str, int], verdict: Text
 ) -> RenderableType:
     """Render what it came to; ``rows`` are further counts, ``verdict`` whether it adds up."""
     table = Table("", "", title="What it came to", show_header=False, title_justify="left")
     table.columns[1].justify = "right"
-    table.add_row("SMS sent", f"{gateway.sent:,}")
-    for stream, count in sorted(gateway.published.items()):
+    table.add_row("SMS sent", f"{sender.sent:,}")
+    for stream, count in sorted(sender.published.items()):
         table.add_row(f"events published, {stream}", f"{count:,}")
     table.add_section()
     for status, colour in COLOURS.items():
@@ -96,9 +96,11 @@ def summary(
 def _streams(history: History) -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column(style="dim", no_wrap=True)
-    for stream in STREAMS:
+    for stream in history.last.queued:
         table.add_column(stream, justify="right", no_wrap=True)
-    for row in zip(_ROWS, *(_cells(history, stream) for stream in STREAMS), strict=True):
+    for row in zip(
+        _ROWS, *(_cells(history, stream) for stream in history.last.queued), strict=True
+    ):
         table.add_row(*row)
     return Panel(table, title="last 10 s", title_align="left", border_style="bright_black")
 
@@ -123,7 +125,7 @@ def _cells(history: History, stream: str) -> list[str | Text]:
     ]
 
 
-def _messages(gateway: Gateway, history: History) -> Panel:
+def _messages(sender: Sender, history: History) -> Panel:
     last = history.last
     table = Table(box=None, expand=True, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
@@ -135,12 +137,12 @@ def _messages(gateway: Gateway, history: History) -> Panel:
         table.add_row(status, Text("━" * round(_BAR * count / most), colour), f"{count:,}")
     table.add_row()
     for name, count, style in (
-        ("events sent", gateway.published.total(), ""),
+        ("events sent", sender.published.total(), ""),
         ("settled", last.settled, "green"),
         ("refused", last.dead, "red" if last.dead else ""),
     ):
         table.add_row(name, "", Text(f"{count:,}", style))
-    title = f"{gateway.sent:,} SMS by status"
+    title = f"{sender.sent:,} SMS by status"
     return Panel(table, title=title, title_align="left", border_style="bright_black", height=14)
 
 
