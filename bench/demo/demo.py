@@ -137,8 +137,7 @@ class Demo:
     async def run(self) -> int:
         """Start the service, watch it at work, let it drain; return the exit code."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         await self._migrate()
         dsn = self._stack.postgres.dsn(_DATABASE)
         async with asyncpg.create_pool(dsn, min_size=1) as pool, aiohttp.ClientSession() as http:
@@ -147,6 +146,7 @@ class Demo:
                 ledger = Ledger(sender, await probe.parked(), await probe.waiting())
                 try:
                     await self._start_service(probe)
+                    loop.add_signal_handler(signal.SIGINT, self._stop.set)  # until now it cancels
                     await self._watch(probe, ledger)
                 finally:
                     code = await self._service.stop()
