@@ -63,7 +63,7 @@ def run_demo(options: Options) -> int:
     Raises:
         StackError: the servers cannot be installed or started, are in use, or have ended.
         ProgramFailed: the service ended by itself, or does not become ready.
-        KeyboardInterrupt: interrupted before the servers were up.
+        KeyboardInterrupt: interrupted before the workers were ready.
     """
     console = Console(highlight=False)
     started = time.monotonic()
