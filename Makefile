@@ -21,7 +21,7 @@ setup: .venv/.ready ## Build .venv with billing-service in it
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: .venv/.ready ## Run it: on private RabbitMQ and PostgreSQL with sample traffic, or on yours where configured
+run: .venv/.ready ## Run it: on private servers with sample traffic (ARGS=--jasmin: a real Jasmin), or on yours where configured
 	@exec $(BIN)/python -m bench.demo $(ARGS)
 
 test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,16 +14,27 @@ from bench.stack.program import ProgramFailed
 
 # Any of these says that there are servers to run on; sample traffic must not reach them.
 CONFIGURED = ("BILLING_DATABASE_URL", "BILLING_JASMIN_AMQP_HOST", "BILLING_CONFIG")
+_RATES: Final = {False: 20.0, True: 5.0}
 
 
 def main(
-    rate: Annotated[float, typer.Option(min=0.1, help="SMS per second of sample traffic.")] = 20,
+    *,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="SMS per second of sample traffic.", show_default="20; of Jasmin 5"
+        ),
+    ] = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="Stop by itself after so long; 0: on Ctrl-C.")
     ] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes.", show_default="one for each core")
     ] = None,
+    jasmin: Annotated[
+        bool,
+        typer.Option("--jasmin", help="Send it through a real Jasmin to a simulated operator."),
+    ] = False,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -42,7 +53,7 @@ def main(
     if configured:
         _run_configured(configured)
     try:
-        code = run_demo(Options(rate, seconds, workers, pictures))
+        code = run_demo(Options(rate or _RATES[jasmin], seconds, workers, jasmin, pictures))
     except (StackError, ProgramFailed) as error:
         print(f"make run: {error}", file=sys.stderr)
         code = 1

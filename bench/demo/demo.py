@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,14 +16,19 @@ from rich.text import Text
 
 from bench import PROJECT
 from bench.demo import view
+from bench.demo.jasmin import BOOKS, JasminSender
 from bench.demo.ledger import Ledger
-from bench.demo.probe import STREAMS, History, Probe, Snapshot
+from bench.demo.probe import History, Probe, Snapshot
 from bench.demo.process import ServiceProcess
 from bench.demo.screen import Screen
+from bench.demo.sender import Sender
 from bench.demo.traffic import Gateway
 from bench.stack import Stack, StackError
+from bench.stack.install import ensure_redis
+from bench.stack.jasmin_environment import ensure_jasmin
 from bench.stack.process import free_port
 from bench.stack.program import ProgramFailed
+from bench.stack.temporary import temporary_stack
 
 _DIRECTORY: Final = PROJECT / ".stack"
 _DATABASE: Final = "billing"
@@ -40,12 +46,14 @@ class Options:
         rate: SMS per second.
         seconds: how long to run; 0 until Ctrl-C.
         workers: processes, or None for as many as the service takes by itself.
+        jasmin: whether a real Jasmin publishes the events, instead of one that pretends.
         pictures: where to put pictures of the status page, taken at the end; None for none.
     """
 
     rate: float
     seconds: float
     workers: int | None
+    jasmin: bool = False
     pictures: Path | None = None
 
 
@@ -55,7 +63,7 @@ def run_demo(options: Options) -> int:
     Raises:
         StackError: the servers cannot be installed or started, are in use, or have ended.
         ProgramFailed: the service ended by itself, or does not become ready.
-        KeyboardInterrupt: interrupted before the servers were up.
+        KeyboardInterrupt: interrupted before the workers were ready.
     """
     console = Console(highlight=False)
     started = time.monotonic()
@@ -63,23 +71,48 @@ def run_demo(options: Options) -> int:
     def report(step: str) -> None:
         console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {step}", soft_wrap=True)
 
-    stack = Stack(_DIRECTORY)
-    stack.start(report)
-    try:
-        return asyncio.run(Demo(stack, options, console, report).run())
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
-        stack.stop()
-        report("RabbitMQ and PostgreSQL are stopped")
+    with _servers(report, jasmin=options.jasmin) as (stack, place):
+        try:
+            code = asyncio.run(Demo(stack, place, options, console, report).run())
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
+    report("all servers are stopped")
+    return code
+
+
+@contextmanager
+def _servers(report: Callable[[str], None], *, jasmin: bool) -> Iterator[tuple[Stack, Path]]:
+    """Start both servers; yield them, and where others work and logs go.
+
+    A Jasmin gets new ones: it, its operator and its users begin at nothing every time.
+    """
+    if jasmin:
+        ensure_jasmin(report)
+        ensure_redis(report)
+        with temporary_stack("run", None, report) as (stack, place):
+            yield stack, place
+    else:
+        stack = Stack(_DIRECTORY)
+        stack.start(report)
+        try:
+            yield stack, _DIRECTORY
+        finally:
+            stack.stop()
 
 
 class Demo:
     """What happens while both servers are up."""
 
     def __init__(
-        self, stack: Stack, options: Options, console: Console, report: Callable[[str], None]
+        self,
+        stack: Stack,
+        place: Path,
+        options: Options,
+        console: Console,
+        report: Callable[[str], None],
     ) -> None:
         self._stack = stack
+        self._place = place
         self._options = options
         self._console = console
         self._report = report
@@ -95,30 +128,35 @@ class Demo:
         }
         if options.workers is not None:
             settings["BILLING_WORKERS"] = str(options.workers)
+        if options.jasmin:
+            settings |= BOOKS.variables
         self._service = ServiceProcess(
-            stack.environment(_DATABASE) | settings, _DIRECTORY / "billing-service.log"
+            stack.environment(_DATABASE) | settings, place / "billing-service.log"
         )
 
     async def run(self) -> int:
         """Start the service, watch it at work, let it drain; return the exit code."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         await self._migrate()
         dsn = self._stack.postgres.dsn(_DATABASE)
         async with asyncpg.create_pool(dsn, min_size=1) as pool, aiohttp.ClientSession() as http:
-            probe = Probe(http, self._url, pool, self._stack.rabbitmq)
-            async with Gateway.open(self._stack.rabbitmq.url(), pool) as gateway:
-                ledger = Ledger(
-                    gateway, await probe.parked(), await gateway.waiting(STREAMS.values())
-                )
+            async with self._open_sender(pool) as sender:
+                probe = Probe(http, self._url, pool, self._stack.rabbitmq, sender.sources)
+                ledger = Ledger(sender, await probe.parked(), await probe.waiting())
                 try:
                     await self._start_service(probe)
+                    loop.add_signal_handler(signal.SIGINT, self._stop.set)  # until now it cancels
                     await self._watch(probe, ledger)
                 finally:
                     code = await self._service.stop()
             self._report("billing-service has drained")
             return await self._conclude(probe, ledger, code)
+
+    def _open_sender(self, pool: asyncpg.Pool) -> AbstractAsyncContextManager[Sender]:
+        if self._options.jasmin:
+            return JasminSender.open(self._stack, self._place, pool, self._report)
+        return Gateway.open(self._stack.rabbitmq.url(), pool)
 
     async def _migrate(self) -> None:
         self._report("migrating")
@@ -145,10 +183,12 @@ class Demo:
 
     async def _watch(self, probe: Probe, ledger: Ledger) -> None:
         """Show the traffic until it is time to stop, and what is left of it until it is quiet."""
-        traffic = asyncio.create_task(ledger.gateway.run(self._options.rate))
+        traffic = asyncio.create_task(ledger.sender.run(self._options.rate))
         end = time.monotonic() + (self._options.seconds or float("inf"))
         try:
-            with Screen(self._console, ledger.gateway, self._places()) as screen:
+            with Screen(
+                self._console, ledger.sender, {**self._places(), **ledger.sender.places}
+            ) as screen:
                 while not self._stop.is_set() and time.monotonic() < end:
                     await self._look(probe, screen)
                     if traffic.done():
@@ -160,8 +200,10 @@ class Demo:
 
                     await take_pictures(self._url, self._options.pictures, screen.say)
                 screen.say("draining …")
-                ledger.gateway.stop()
-                await traffic
+                ledger.sender.stop()
+                while not traffic.done():
+                    await self._look(probe, screen)
+                traffic.result()
                 end = time.monotonic() + _QUIET_SECONDS[self._stop.is_set()]
                 while time.monotonic() < end:
                     if ledger.is_quiet(await self._look(probe, screen)):
@@ -206,7 +248,9 @@ class Demo:
         verdict = Text(ledger.verdict(), "green")
         if problems:
             verdict = Text("\n".join(problems), "bold red")
-        self._console.print(view.summary(ledger.gateway, statuses, rows, verdict))
+        if ledger.sender.story is not None:
+            self._console.print(ledger.sender.story)
+        self._console.print(view.summary(ledger.sender, statuses, rows, verdict))
         return 1 if problems else 0
 
     def _places(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.demo.probe import Snapshot
-from bench.demo.traffic import Gateway
+from bench.demo.sender import Sender
 
 
 @dataclass(frozen=True)
@@ -11,19 +11,19 @@ class Ledger:
     """The two sides of the account.
 
     Attributes:
-        gateway: what was sent.
+        sender: what was sent.
         parked: events of earlier runs that waited in the database.
         queued: messages that a run left in the broker when it was killed. What of them had been
             committed already is known to nobody, so that the account is exact but for these.
     """
 
-    gateway: Gateway
+    sender: Sender
     parked: int
     queued: int
 
     def missing(self, snapshot: Snapshot) -> int:
         """Count the events neither settled nor refused nor parked; negative: counted twice."""
-        came = self.gateway.published.total() + self.parked + self.queued
+        came = self.sender.published.total() + self.parked + self.queued
         return came - snapshot.settled - snapshot.dead - snapshot.parked
 
     def is_quiet(self, snapshot: Snapshot) -> bool:
@@ -33,7 +33,7 @@ class Ledger:
     def problems(self, snapshot: Snapshot, exit_code: int) -> list[str]:
         """Say what does not add up at the end."""
         missing = self.missing(snapshot)
-        refused = snapshot.dead - self.gateway.rubbish - self.queued
+        refused = snapshot.dead - self.sender.rubbish - self.queued
         found = {
             f"{missing} events were not settled when the drain began": missing > self.queued,
             f"{-missing} events more were settled than sent": missing < -self.queued,

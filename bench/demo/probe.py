@@ -3,20 +3,23 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
+import aio_pika
 import aiohttp
 import asyncpg
+from aiormq.exceptions import ChannelNotFoundEntity
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.stack import RabbitMQ
+from service.broker.topology import Source
 from service.status.samples import Sample, Window
 
-STREAMS: Final = {"dlr": "billing_service.dlr", "bill": "billing_service.submit_sm_resp"}
 WINDOW: Final = 20  # snapshots over which rates and means are taken
 _SETTLED: Final = ("applied", "unchanged", "conflict", "part")
 
@@ -29,7 +32,7 @@ class Snapshot:
         service: its metrics.
         statuses: how many CDRs of this run have each status.
         parked: how many events wait in the database.
-        queued: how many messages of each stream wait in the broker, a second or two ago.
+        queued: how many messages of each of the streams wait in the broker, a second or two ago.
         ready: whether each worker is.
     """
 
@@ -78,15 +81,21 @@ class History:
 
 
 class Probe:
-    """Takes snapshots; CDRs count from the moment it was made."""
+    """Takes snapshots, of ``sources`` in the broker; CDRs count from the moment it was made."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, url: str, pool: asyncpg.Pool, rabbitmq: RabbitMQ
+        self,
+        http: aiohttp.ClientSession,
+        url: str,
+        pool: asyncpg.Pool,
+        rabbitmq: RabbitMQ,
+        sources: Iterable[Source],
     ) -> None:
         self._http = http
         self._url = url
         self._pool = pool
         self._rabbitmq = rabbitmq
+        self._queues = {source.stream: source.queue for source in sources}
         self._since = datetime.now(UTC)
 
     async def ready(self) -> dict[str, bool]:
@@ -134,4 +143,15 @@ class Probe:
         """Count the messages that wait in the broker, by stream."""
         queues = await asyncio.to_thread(self._rabbitmq.queues)
         counts = {queue["name"]: int(queue.get("messages_ready", 0)) for queue in queues}
-        return {stream: counts.get(name, 0) for stream, name in STREAMS.items()}
+        return {stream: counts.get(name, 0) for stream, name in self._queues.items()}
+
+    async def waiting(self) -> int:
+        """Count the same exactly; in a queue that is not there yet there are none."""
+        count = 0
+        async with await aio_pika.connect(self._rabbitmq.url()) as connection:
+            for name in self._queues.values():
+                with suppress(ChannelNotFoundEntity):
+                    channel = await connection.channel()
+                    queue = await channel.declare_queue(name, passive=True)
+                    count += queue.declaration_result.message_count or 0
+        return count

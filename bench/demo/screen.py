@@ -10,7 +10,7 @@ from rich.live import Live
 
 from bench.demo import view
 from bench.demo.probe import History
-from bench.demo.traffic import Gateway
+from bench.demo.sender import Sender
 
 _LINE_SECONDS: Final = 2.0
 
@@ -18,10 +18,10 @@ _LINE_SECONDS: Final = 2.0
 class Screen:
     """Shows what goes on, from its making on. ``phase`` is what to say beside it."""
 
-    def __init__(self, console: Console, gateway: Gateway, places: Mapping[str, str]) -> None:
+    def __init__(self, console: Console, sender: Sender, places: Mapping[str, str]) -> None:
         self.phase = "Ctrl-C drains and stops"
         self._console = console
-        self._gateway = gateway
+        self._sender = sender
         self._places = places
         self._started = time.monotonic()
         self._line_at = 0.0
@@ -48,11 +48,11 @@ class Screen:
         """Show the newest snapshot."""
         seconds = time.monotonic() - self._started
         if self._live is not None:
-            shown = view.live(self.phase, seconds, self._gateway, history, self._places)
+            shown = view.live(self.phase, seconds, self._sender, history, self._places)
             self._live.update(shown, refresh=True)
         elif seconds >= self._line_at:
             self._line_at += _LINE_SECONDS
-            text = view.line(seconds, self._gateway, history)
+            text = view.line(seconds, self._sender, history)
             self._console.print(text, soft_wrap=True, markup=False)
 
     def say(self, phase: str) -> None:

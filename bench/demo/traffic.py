@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import aio_pika
 import asyncpg
-from aio_pika.abc import AbstractConnection, AbstractExchange
-from aiormq.exceptions import ChannelNotFoundEntity
+from aio_pika.abc import AbstractExchange
+from rich.console import RenderableType
 
 from bench.demo import shapes
 from bench.demo.shapes import Publication
 from bench.demo.sms import ACCOUNTS, Sms, dice, samples
+from service.broker.topology import BILL, DLR, Source
 
 LATE_CDRS: Final = 0.1
 RUBBISH: Final = 0.005
@@ -36,25 +37,17 @@ _ADD_CDR: Final = """
 
 
 class Gateway:
-    """Sends SMS; build it with :meth:`open`.
+    """Sends SMS, as :class:`~bench.demo.sender.Sender` has it; build it with :meth:`open`."""
 
-    Attributes:
-        sent: SMS so far.
-        published: events so far by stream, rubbish included.
-        rubbish: how many of them nobody can settle.
-    """
+    sources: ClassVar[tuple[Source, ...]] = (DLR, BILL)
+    places: ClassVar[Mapping[str, str]] = {}
+    story: ClassVar[RenderableType | None] = None
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        connection: AbstractConnection,
-        exchanges: Mapping[str, AbstractExchange],
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, exchanges: Mapping[str, AbstractExchange]) -> None:
         self.sent = 0
         self.published: Counter[str] = Counter()
         self.rubbish = 0
         self._pool = pool
-        self._connection = connection
         self._exchanges = exchanges
         self._stop = asyncio.Event()
 
@@ -70,17 +63,7 @@ class Gateway:
                 stream: await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC)
                 for stream, name in _EXCHANGES.items()
             }
-            yield cls(pool, connection, exchanges)
-
-    async def waiting(self, queues: Iterable[str]) -> int:
-        """Count the messages in queues, exactly; in one that is not there yet there are none."""
-        count = 0
-        for name in queues:
-            with suppress(ChannelNotFoundEntity):
-                channel = await self._connection.channel()
-                queue = await channel.declare_queue(name, passive=True)
-                count += queue.declaration_result.message_count or 0
-        return count
+            yield cls(pool, exchanges)
 
     async def run(self, rate: float) -> None:
         """Send ``rate`` SMS per second, however long each takes, until :meth:`stop`."""

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bench.demo.probe import STREAMS, History
-from bench.demo.traffic import Gateway
+from bench.demo.probe import History
+from bench.demo.sender import Sender
 from service.status.view import SPARKS
 
 COLOURS: Final = {
@@ -22,7 +23,7 @@ COLOURS: Final = {
     "expired": "yellow",
     "rejected": "magenta",
 }
-_BAR: Final = 12
+_SPARKS: Final = 9  # the width of a column where there are three in 80
 _TIMED: Final = ("decode", "commit")
 _GAUGES: Final = ("parked", "parked_oldest_seconds", "unacknowledged")
 _ROWS: Final = (
@@ -32,16 +33,16 @@ _ROWS: Final = (
     "flushed by",
     "decode",
     "commit",
-    "age at commit p50",
-    "p99",
-    "ready in RabbitMQ",
+    "age p50",
+    "age p99",
+    "ready",
     "unacknowledged",
     "parked, oldest",
 )
 
 
 def live(
-    phase: str, seconds: float, gateway: Gateway, history: History, places: Mapping[str, str]
+    phase: str, seconds: float, sender: Sender, history: History, places: Mapping[str, str]
 ) -> RenderableType:
     """Render the view of a terminal of 80 by 24 or more; ``seconds`` is for how long it runs."""
     ready = history.last.ready
@@ -54,35 +55,35 @@ def live(
     )
     columns = Table.grid(expand=True)
     columns.add_column(ratio=11)
-    columns.add_column(ratio=9)
-    columns.add_row(_streams(history), _messages(gateway, history))
+    columns.add_column(ratio=7)
+    columns.add_row(_streams(history), _messages(sender, history))
     return Group(title, columns, _places(places))
 
 
-def line(seconds: float, gateway: Gateway, history: History) -> str:
+def line(seconds: float, sender: Sender, history: History) -> str:
     """Render one moment as a line."""
     last = history.last
     streams = "  ".join(
         f"{stream} {_rate(history, stream):.0f}/s batch {_batch(history, stream):.1f} "
-        f"p99 {_age(history, stream, 0.99):.0f} ms"
-        for stream in STREAMS
+        f"p99 {_age(history, stream, 0.99)}"
+        for stream in history.last.queued
     )
     statuses = " ".join(f"{last.statuses[s]} {s}" for s in COLOURS if s in last.statuses)
     return (
-        f"{seconds:4.0f} s  sent {gateway.sent} SMS  "
-        f"settled {last.settled}/{gateway.published.total()} events  {streams}  "
+        f"{seconds:4.0f} s  sent {sender.sent} SMS  "
+        f"settled {last.settled}/{sender.published.total()} events  {streams}  "
         f"parked {last.parked}  dead {last.dead}  | {statuses}"
     )
 
 
 def summary(
-    gateway: Gateway, statuses: Mapping[str, int], rows: Mapping[str, int], verdict: Text
+    sender: Sender, statuses: Mapping[str, int], rows: Mapping[str, int], verdict: Text
 ) -> RenderableType:
     """Render what it came to; ``rows`` are further counts, ``verdict`` whether it adds up."""
     table = Table("", "", title="What it came to", show_header=False, title_justify="left")
     table.columns[1].justify = "right"
-    table.add_row("SMS sent", f"{gateway.sent:,}")
-    for stream, count in sorted(gateway.published.items()):
+    table.add_row("SMS sent", f"{sender.sent:,}")
+    for stream, count in sorted(sender.published.items()):
         table.add_row(f"events published, {stream}", f"{count:,}")
     table.add_section()
     for status, colour in COLOURS.items():
@@ -96,9 +97,11 @@ def summary(
 def _streams(history: History) -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column(style="dim", no_wrap=True)
-    for stream in STREAMS:
+    for stream in history.last.queued:
         table.add_column(stream, justify="right", no_wrap=True)
-    for row in zip(_ROWS, *(_cells(history, stream) for stream in STREAMS), strict=True):
+    for row in zip(
+        _ROWS, *(_cells(history, stream) for stream in history.last.queued), strict=True
+    ):
         table.add_row(*row)
     return Panel(table, title="last 10 s", title_align="left", border_style="bright_black")
 
@@ -115,32 +118,32 @@ def _cells(history: History, stream: str) -> list[str | Text]:
         _reason(history, stream),
         f"{1000 * (decode or 0):.2f} ms",
         f"{1000 * (commit or 0):.1f} ms",
-        f"{_age(history, stream, 0.5):.0f} ms",
-        f"{_age(history, stream, 0.99):.0f} ms",
+        _age(history, stream, 0.5),
+        _age(history, stream, 0.99),
         f"{history.last.queued[stream]:,}",
         f"{unacknowledged:,.0f}",
         f"{parked:,.0f}, {max(0, age):.0f} s",
     ]
 
 
-def _messages(gateway: Gateway, history: History) -> Panel:
+def _messages(sender: Sender, history: History) -> Panel:
     last = history.last
     table = Table(box=None, expand=True, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, ratio=1)
+    table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     most = max([1, *last.statuses.values()])
     for status, colour in COLOURS.items():
         count = last.statuses.get(status, 0)
-        table.add_row(status, Text("━" * round(_BAR * count / most), colour), f"{count:,}")
+        table.add_row(status, Bar(most, 0, count, color=colour), f"{count:,}")
     table.add_row()
     for name, count, style in (
-        ("events sent", gateway.published.total(), ""),
+        ("events sent", sender.published.total(), ""),
         ("settled", last.settled, "green"),
         ("refused", last.dead, "red" if last.dead else ""),
     ):
         table.add_row(name, "", Text(f"{count:,}", style))
-    title = f"{gateway.sent:,} SMS by status"
+    title = f"{sender.sent:,} SMS by status"
     return Panel(table, title=title, title_align="left", border_style="bright_black", height=14)
 
 
@@ -162,10 +165,10 @@ def _batch(history: History, stream: str) -> float:
     return history.window.mean("billing_batch_events", stream=stream) or 0
 
 
-def _age(history: History, stream: str, share: float) -> float:
-    """Milliseconds from publication to commit of the oldest message of a batch."""
+def _age(history: History, stream: str, share: float) -> str:
+    """From publication to commit of the oldest message of a batch; a stock Jasmin does not say."""
     age = history.window.quantile(share, "billing_publish_to_commit_seconds", stream=stream)
-    return 1000 * (age or 0)
+    return "-" if age is None else f"{1000 * age:.0f} ms"
 
 
 def _reason(history: History, stream: str) -> str:
@@ -175,11 +178,11 @@ def _reason(history: History, stream: str) -> str:
     if not total:
         return "-"
     reason = max(reasons, key=lambda reason: reasons[reason])
-    return f"{reason} {100 * reasons[reason] / total:.0f} %"
+    return f"{reason} {reasons[reason] / total:.0%}"
 
 
 def _sparkline(values: Sequence[float]) -> Text:
-    shown = values[-10:]
+    shown = values[-_SPARKS:]
     most = max([1.0, *shown])
     return Text("".join(SPARKS[round(7 * value / most)] for value in shown), "cyan")
 

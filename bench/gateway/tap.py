@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,10 +46,16 @@ class Publication:
 
 
 class Tap:
-    """What was published so far, in order; open it with :meth:`open`."""
+    """What was published so far; open it with :meth:`open`.
+
+    Attributes:
+        publications: all of it, in order.
+        counts: how much of it there is, by the first word of the routing key.
+    """
 
     def __init__(self) -> None:
         self.publications: list[Publication] = []
+        self.counts: Counter[str] = Counter()
         self._came = asyncio.Event()
 
     async def published(self) -> None:
@@ -94,6 +101,7 @@ class Tap:
     async def _take(self, message: AbstractIncomingMessage) -> None:
         key = message.routing_key or ""
         is_queued = key.startswith("submit.sm.")
+        self.counts[key.partition(".")[0]] += 1
         self.publications.append(
             Publication(
                 time.time(),

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import asyncpg
 from rich.table import Table
 
-from bench.gateway.bed import Bed
+from bench.gateway.site import Site
 from bench.gateway.sms import Sms
 from bench.gateway.story import Story, tell_stories
 from bench.gateway.traffic import Traffic
@@ -44,7 +44,7 @@ class Step(NamedTuple):
     what: str
 
 
-async def follow(bed: Bed, traffic: Traffic, sms: Sms) -> list[Step]:
+async def follow(site: Site, traffic: Traffic, sms: Sms) -> list[Step]:
     """Send a message that is delivered in two steps, and return what happened, in order.
 
     Nothing else may be on its way.
@@ -53,10 +53,10 @@ async def follow(bed: Bed, traffic: Traffic, sms: Sms) -> list[Step]:
         NotAccepted: Jasmin did not take it.
     """
     await traffic.send_one(sms)
-    changes = [change async for change in _watch(bed.pool, sms)]
+    changes = [change async for change in _watch(site.pool, sms)]
     await asyncio.sleep(_TAP_SECONDS)
-    story = tell_stories([sms], bed.smsc.journal, bed.tap)[sms.message_id or ""]
-    steps = [*_submitted(sms), *_at_operator(story), *_published(bed, story), *changes]
+    story = tell_stories([sms], site.smsc.journal, site.tap)[sms.message_id or ""]
+    steps = [*_submitted(sms), *_at_operator(story), *_published(site, story), *changes]
     return sorted(steps, key=lambda step: step.at)
 
 
@@ -121,14 +121,14 @@ def _text(receipt: SentReceipt) -> str:
     )
 
 
-def _published(bed: Bed, story: Story) -> Iterator[Step]:
+def _published(site: Site, story: Story) -> Iterator[Step]:
     """What reached RabbitMQ. The bills are all of this message, which is alone."""
-    for each in bed.tap.queued():
+    for each in site.tap.queued():
         yield Step(each.at, "RabbitMQ", f"{each.routing_key}: {each.message_id}")
     for each in story.answers:
         link = f", smpp_msgid {each.headers['smpp_msgid']}" if each.text == "ESME_ROK" else ""
         yield Step(each.at, "RabbitMQ", f"{each.routing_key}: {each.text}{link}")
-    for each in bed.tap.bills():
+    for each in site.tap.bills():
         what = f"{each.routing_key}: {each.headers['amount']}, bid {each.message_id}"
         yield Step(each.at, "RabbitMQ", what)
     for _, each in story.receipts:

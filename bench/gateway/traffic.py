@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from bench.gateway.bed import Bed
 from bench.gateway.cdrs import write_cdr
+from bench.gateway.site import Site
 from bench.gateway.sms import ACCOUNTS, Sms, Writer
 from bench.gateway.submit import (
     NotAccepted,
@@ -33,13 +33,13 @@ class Traffic:
         unconfirmed: those that it has not: nobody can say whether they were sent.
     """
 
-    def __init__(self, bed: Bed, writer: Writer) -> None:
+    def __init__(self, site: Site, writer: Writer) -> None:
         self.accepted: list[Sms] = []
         self.unconfirmed: list[Sms] = []
-        self._bed = bed
+        self._site = site
         self._writer = writer
         self._grown = asyncio.Condition()
-        self._channels = channels(bed.jasmin, ACCOUNTS)
+        self._channels = channels(site.jasmin, ACCOUNTS)
         self._dice = random.Random(0)  # noqa: S311 - no secret
 
     async def reached(self, count: int) -> None:
@@ -67,19 +67,19 @@ class Traffic:
     async def send_one(self, sms: Sms) -> None:
         """Submit a message and write its CDR at once. Raises NotAccepted."""
         await hand_over(self._channels[sms.account], sms)
-        if not self._bed.books.captures:
-            await write_cdr(self._bed.pool, sms)
+        if not self._site.books.captures:
+            await write_cdr(self._site.pool, sms)
         self.accepted.append(sms)
 
     async def abandon(self, sms: Sms) -> None:
         """Submit a message without waiting for its id."""
-        await hand_over_and_leave(self._bed.jasmin, sms)
+        await hand_over_and_leave(self._site.jasmin, sms)
         self.unconfirmed.append(sms)
 
     async def _work(self, messages: Iterator[Sms], progress: Callable[[int], None]) -> None:
         for sms in messages:
             accepted = await self._submit(sms)
-            if not self._bed.books.captures:
+            if not self._site.books.captures:
                 await self._write(accepted)
             self.accepted.append(accepted)
             progress(len(self.accepted))
@@ -90,7 +90,7 @@ class Traffic:
         """Write a CDR as a gateway does, which is sometimes late."""
         if self._dice.randrange(_LATE_CDR_EVERY) == 0:
             await asyncio.sleep(self._dice.uniform(0, _LATE_SECONDS))
-        await write_cdr(self._bed.pool, sms)
+        await write_cdr(self._site.pool, sms)
 
     async def _submit(self, sms: Sms) -> Sms:
         """Submit until accepted: as another message where nothing is known of this one."""

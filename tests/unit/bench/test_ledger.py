@@ -11,8 +11,8 @@ from bench.demo.ledger import Ledger
 
 
 def ledger(queued: int) -> Ledger:
-    gateway = SimpleNamespace(published=Counter(dlr=100), rubbish=0)
-    return Ledger(gateway, parked=0, queued=queued)
+    sender = SimpleNamespace(published=Counter(dlr=100), rubbish=0)
+    return Ledger(sender, parked=0, queued=queued)
 
 
 def at_the_end(settled: int) -> SimpleNamespace:
