@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
+
 from bench.stack.errors import StackError
 from bench.stack.install import postgres_bindir
 from bench.stack.process import as_user, environment, spawn
@@ -65,6 +68,11 @@ class PostgreSQL(Server):
     def dsn(self, database: str = "postgres") -> str:
         """The URL of a database, as libpq and asyncpg take it."""
         return f"postgresql://postgres:{self.password}@{self.host}:{self.port}/{database}"
+
+    def create_database(self, name: str) -> None:
+        """Create a database, empty. Raises psycopg.Error: it cannot, or there is one already."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     @property
     def _data(self) -> Path:
