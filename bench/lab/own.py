@@ -13,7 +13,9 @@ from bench.lab.database import Database
 from bench.lab.place import Place
 from bench.lab.screen import Screen
 from bench.lab.workload import Tables
-from bench.stack import PostgreSQL, ensure_installed
+from bench.stack import PostgreSQL
+from bench.stack.install import ensure_installed
+from bench.stack.packages import POSTGRES
 from bench.stack.temporary import temporary_servers, temporary_stack
 from service.settings import QueueType
 
@@ -68,7 +70,7 @@ class _Alone:
         self.postgres = PostgreSQL(directory / "postgres", settings=_POSTGRES)
 
     def start(self, report: Callable[[str], None]) -> None:
-        ensure_installed(report)
+        ensure_installed(report, POSTGRES)
         report("starting PostgreSQL")
         self.postgres.start()
 
