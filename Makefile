@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test versions chaos outage cluster gateway bench pictures bad-rows lint format docs lock clean
+.PHONY: help setup run test versions chaos outage cluster gateway bench pictures lint format docs lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,9 +47,6 @@ bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it list
 
 pictures: .venv/.ready ## Take the pictures of the status page in docs/ again, in three minutes
 	@$(BIN)/python -m bench.demo --rate 60 --seconds 150 --pictures docs
-
-bad-rows: .venv/.ready ## Measure what rows cost that only the database can refuse
-	@$(BIN)/python -m bench.bad_rows $(ARGS)
 
 lint: .venv/.ready ## Check style and types
 	@$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import typer
 
+from bench.bad_rows import bad_rows_command
 from bench.compare.command import compare_command
 from bench.drain import drain_command
 from bench.load import load_command
@@ -19,6 +20,7 @@ app.command("drain")(drain_command)
 app.command("load")(load_command)
 app.command("peers")(peers_command)
 app.command("writes")(writes_command)
+app.command("bad-rows")(bad_rows_command)
 app.command("tune")(tune_command)
 app.command("compare")(compare_command)
 

@@ -1,23 +1,25 @@
-"""``python -m bench.bad_rows``: what rows cost that only the database can refuse.
+"""``python -m bench bad-rows``: what rows cost that only the database can refuse."""
 
-Writes batches of receipts, a few of which violate a CHECK constraint, and the same batches without
-such rows, in turn; prints the ratio of the times. It is the way from decoded events to COMMIT that
-is measured, without the broker.
-"""
-
-import asyncio
-import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
-from typing import Annotated, Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import orjson
 import typer
+from rich.console import Console
 
-from bench.stack import Stack
+from bench.lab import command
+from bench.lab.audit import count
+from bench.lab.database import Database
+from bench.lab.expectation import initial_status
+from bench.lab.messages import publications
+from bench.lab.result import Measurement, Result
+from bench.lab.screen import Screen
+from bench.lab.workload import Workload
 from service.broker.delivery import Delivery
 from service.events.decode import DlrDecoder
 from service.events.records import DlrEvent
@@ -25,91 +27,129 @@ from service.settings import Dlr, Refund
 from service.store.batches import Arrival, Batches
 from service.store.circuit import Circuit
 from service.store.dlr_writer import DlrWriter
-from service.store.migrate import migrate
 from service.store.money import Money
+from service.store.pool import SERVER_SETTINGS
 from service.store.refund_policy import RefundPolicy
 
 _BAD: Final = "BAD"
+_CONSTRAINT: Final = f"ALTER TABLE sms_cdr ADD CHECK (error_code <> '{_BAD}')"
+_SETTLED: Final = "SELECT count(*) FROM sms_cdr WHERE status <> $1"
 _NOWHERE: Final = b"\0\0"  # exchange and routing key
 _NOTHING: Final = b"\0\0"  # property flags
 
 
-def main(
-    events: Annotated[int, typer.Option(min=1, help="Receipts in a run.")] = 10_000,
-    bad: Annotated[int, typer.Option(min=0, help="Of which so many are refused.")] = 100,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each kind, in turn.")] = 5,
-) -> None:
-    """Compare batches with bad rows in them to the same batches without."""
-    with tempfile.TemporaryDirectory(prefix="bad-rows-", dir="/var/tmp") as place:
-        Path(place).chmod(0o755)
-        with Stack(Path(place)) as stack:
-            url = stack.postgres.dsn()
-            migrate(url, lambda _: None)
-            asyncio.run(compare(url, events, bad, repeats))
+@dataclass
+class BadRows(Result):
+    """Runs without bad rows and with them, in turn."""
 
+    @property
+    def ratios(self) -> list[float]:
+        """How many times as long the bad rows made it, round by round."""
+        seconds = [measurement.seconds or 0.0 for measurement in self.measurements]
+        pairs = zip(seconds[::2], seconds[1::2], strict=True)
+        return [dirty / clean for clean, dirty in pairs]
 
-async def compare(url: str, events: int, bad: int, repeats: int) -> None:
-    """Print the times and their ratios."""
-    async with asyncpg.create_pool(url) as pool:
-        await pool.execute(
-            f"ALTER TABLE sms_cdr ADD CONSTRAINT no_bad_code CHECK (error_code <> '{_BAD}')"
+    def content(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return super().content() | {"ratios": self.ratios}
+
+    def show(self, console: Console) -> None:
+        """Print figures, what differs, and how many times as long it took."""
+        super().show(console)
+        ratios = self.ratios
+        console.print(
+            f"with bad rows {statistics.median(ratios):.1f} times as long, "
+            f"from {min(ratios):.1f} to {max(ratios):.1f}"
         )
-        await measure(pool, events, 0)  # for the caches
-        ratios = []
-        for _ in range(repeats):
-            clean, dirty = await measure(pool, events, 0), await measure(pool, events, bad)
-            ratios.append(dirty / clean)
-            print(
-                f"clean {events / clean:8,.0f}/s   with {bad} bad {events / dirty:8,.0f}/s   "
-                f"{dirty / clean:5.1f} times as long"
+
+
+def bad_rows_command(
+    *,
+    events: Annotated[int, typer.Option(min=1, help="Receipts that each run writes.")] = 10_000,
+    bad: Annotated[int, typer.Option(min=1, help="Of which so many are refused.")] = 100,
+    repeats: command.RepeatsOption = 5,
+    seed: command.SeedOption = 1,
+    output: command.OutputOption = None,
+    directory: command.DirectoryOption = None,
+    database_url: command.DatabaseUrlOption = None,
+) -> None:
+    """Write receipts of which a CHECK constraint refuses some, and the same without such, in turn.
+
+    It is the way from decoded events to COMMIT, in batches of the service's size, without the
+    broker. A run counts only if as many rows are refused and settled as must be. Exit codes: 0 all
+    do; 1 one does not, or the run failed; 2 usage.
+    """
+    if bad > events:
+        raise typer.BadParameter(f"bad: {bad:,} of {events:,} receipts; give fewer")
+    workload = Workload(events=events, cdrs=events, seed=seed)
+
+    async def story(screen: Screen) -> BadRows:
+        async with command.open_database(directory, database_url, screen) as database:
+            return await play(database, workload, bad, repeats)
+
+    command.run("bad-rows", story, output)
+
+
+async def play(database: Database, workload: Workload, bad: int, repeats: int) -> BadRows:
+    """Let both kinds of run take turns, as often as told."""
+    result = BadRows("bad-rows")
+    await measure(database, workload, 0)  # for the caches
+    for number in range(1, repeats + 1):
+        for share in (0, bad):
+            measurement = await measure(database, workload, share)
+            result.measurements.append(measurement)
+            database.screen.tell(
+                f"round {number} of {repeats}: {measurement.contestant}: {measurement.rate:,.0f}/s"
             )
-    print(
-        f"median {statistics.median(ratios):.1f} times, from {min(ratios):.1f} to {max(ratios):.1f}"
-    )
+    result.place = await database.describe()
+    return result
 
 
-async def measure(pool: asyncpg.Pool, events: int, bad: int) -> float:
-    """Return the seconds that it takes to write all of them, in batches of the default size."""
-    await pool.execute("TRUNCATE sms_cdr, billing_receipt_log")
-    await pool.execute(
-        "INSERT INTO sms_cdr (message_id) SELECT 'm' || n FROM generate_series(1, $1) n", events
-    )
-    await pool.execute("VACUUM ANALYZE sms_cdr")
-    settings = Dlr()
-    arrivals = [arrival(number, events, bad) for number in range(1, events + 1)]
-    money = Money(RefundPolicy(Refund()), debits=False, patience=1.0)
-    batches = Batches(
-        pool,
-        DlrWriter(money, receipt_log=settings.receipt_log),
-        Circuit(lambda: pool.execute("SELECT 1")),
-    )
+async def measure(database: Database, workload: Workload, bad: int) -> Measurement:
+    """Write all receipts into fresh tables, in batches of the service's size."""
+    await database.fresh(workload.tables)
+    received = list(arrivals(workload, bad))
+    size = Dlr().batch_size
     refused = 0
-    began = time.perf_counter()
-    for start in range(0, events, settings.batch_size):
-        results = await batches.write(arrivals[start : start + settings.batch_size])
-        refused += sum(isinstance(result, Exception) for result in results)
-    seconds = time.perf_counter() - began
-    settled = await pool.fetchval("SELECT count(*) FROM sms_cdr WHERE status = 'failed'")
-    if (refused, settled) != (bad, events - bad):
-        raise RuntimeError(f"{refused} were refused and {settled} settled: this run is void")
-    return seconds
-
-
-def arrival(number: int, events: int, bad: int) -> Arrival[DlrEvent]:
-    """Return a receipt; the bad ones are spread evenly."""
-    is_bad = number * bad // events != (number - 1) * bad // events
-    body = {
-        "message_id": f"m{number}",
-        "status": "UNDELIV",
-        "pdu_type": "deliver_sm",
-        "dlr_details": {"err": _BAD if is_bad else "001"},
-    }
-    delivery = Delivery(
-        number, redelivered=False, route=_NOWHERE, header=_NOTHING, body=json.dumps(body).encode()
+    async with asyncpg.create_pool(database.dsn, server_settings=SERVER_SETTINGS) as pool:
+        await pool.execute(_CONSTRAINT)
+        batches = _batches(pool)
+        began = time.perf_counter()
+        for start in range(0, len(received), size):
+            outcomes = await batches.write(received[start : start + size])
+            refused += sum(isinstance(outcome, Exception) for outcome in outcomes)
+        seconds = time.perf_counter() - began
+        settled = await pool.fetchval(_SETTLED, initial_status(workload))
+    return Measurement(
+        contestant=f"{bad:,} bad rows" if bad else "no bad row",
+        settings={"bad": bad, "batch_size": size},
+        workload=workload.describe(),
+        events=workload.events,
+        rate=round(workload.events / seconds, 1),
+        seconds=round(seconds, 3),
+        checks=[
+            count("rows that were refused", bad, refused),
+            count("CDRs that were settled", workload.events - bad, settled),
+        ],
     )
-    [event] = DlrDecoder(ZoneInfo("UTC"), 65_536)([delivery])
-    return Arrival(delivery, event)
 
 
-if __name__ == "__main__":
-    typer.run(main)
+def arrivals(workload: Workload, bad: int) -> Iterator[Arrival[DlrEvent]]:
+    """Yield the receipts of a workload; those that become bad rows are spread evenly."""
+    settings = Dlr()
+    decode = DlrDecoder(ZoneInfo(settings.timezone), settings.max_body_bytes)
+    for number, publication in enumerate(publications(workload), 1):
+        body = publication.body
+        if number * bad // workload.events != (number - 1) * bad // workload.events:
+            contract = orjson.loads(body)
+            contract["dlr_details"]["err"] = _BAD
+            body = orjson.dumps(contract)
+        delivery = Delivery(number, redelivered=False, route=_NOWHERE, header=_NOTHING, body=body)
+        [event] = decode([delivery])
+        yield Arrival(delivery, event)
+
+
+def _batches(pool: asyncpg.Pool) -> Batches[DlrEvent]:
+    money = Money(RefundPolicy(Refund()), debits=False, patience=1.0)
+    writer = DlrWriter(money, receipt_log=Dlr().receipt_log)
+    return Batches(pool, writer, Circuit(lambda: pool.execute("SELECT 1")))

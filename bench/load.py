@@ -8,10 +8,11 @@ import typer
 
 from bench.lab import command
 from bench.lab.contestant import Contestant, service, settings_of
+from bench.lab.database import Unusable
 from bench.lab.drain import drain
 from bench.lab.load import load, must_keep_commit_times
 from bench.lab.machine import CORES
-from bench.lab.place import Place, Unusable
+from bench.lab.place import Place
 from bench.lab.result import Result
 from bench.lab.screen import Screen
 from bench.lab.traffic import Traffic

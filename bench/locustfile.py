@@ -24,6 +24,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import STATE_RUNNING
 
+from bench.formats import Publication
 from bench.lab.commits import Commits
 from bench.lab.expectation import initial_status
 from bench.lab.figures import percentiles
@@ -32,7 +33,7 @@ from bench.lab.messages import publication
 from bench.lab.schedule import Schedule
 from bench.lab.sender import Sender
 from bench.lab.traffic import Report
-from bench.lab.wire import Publication, Wire
+from bench.lab.wire import Wire
 from bench.lab.workload import Kind, Workload
 
 _STEP_SECONDS: Final = 0.001

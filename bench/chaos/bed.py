@@ -10,7 +10,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import asyncpg
 
 from bench.chaos.gateway import Gateway
 from bench.chaos.keeper import Keeper
@@ -22,7 +21,7 @@ from bench.chaos.rig import DATABASE, Rig
 from bench.chaos.rubbish import Rubbish
 from bench.chaos.storm import Struck
 from bench.demo.process import ServiceProcess
-from bench.stack import PostgreSQL, Stack
+from bench.stack import Stack
 
 SETTLE_SECONDS: Final = 5
 GUESS_SECONDS: Final = 5
@@ -96,7 +95,7 @@ async def make_bed(
     Raises:
         ProgramFailed: it cannot migrate or does not become ready.
     """
-    await create_database(stack.postgres)
+    await asyncio.to_thread(stack.postgres.create_database, DATABASE)
     async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:
         dsn = stack.postgres.dsn(DATABASE)
         variables = {
@@ -139,12 +138,3 @@ async def reconcile(bed: Bed) -> tuple[int, str]:
     return await asyncio.to_thread(
         bed.rig.keeper.run_command, bed.rig.stack.postgres.dsn(DATABASE), "reconcile"
     )
-
-
-async def create_database(postgres: PostgreSQL) -> None:
-    """Create the service's database, empty."""
-    connection = await asyncpg.connect(postgres.dsn())
-    try:
-        await connection.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        await connection.close()

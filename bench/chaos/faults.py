@@ -83,16 +83,6 @@ async def _scale(rig: Rig, seconds: float) -> str:
     return "one worker more"
 
 
-async def _restart_broker(rig: Rig, _seconds: float) -> str:
-    await asyncio.to_thread(rig.stack.rabbitmq.restart)
-    return ""
-
-
-async def _kill_broker(rig: Rig, seconds: float) -> str:
-    await _kill_and_start(rig.stack.rabbitmq, seconds)
-    return ""
-
-
 async def _pause_broker(rig: Rig, seconds: float) -> str:
     with _paused([rig.stack.rabbitmq.pid]):
         await asyncio.sleep(seconds)
@@ -133,16 +123,6 @@ async def _delete_exchange(rig: Rig, _seconds: float) -> str:
     return exchange
 
 
-async def _restart_database(rig: Rig, _seconds: float) -> str:
-    await asyncio.to_thread(rig.stack.postgres.restart)
-    return ""
-
-
-async def _kill_database(rig: Rig, seconds: float) -> str:
-    await _kill_and_start(rig.stack.postgres, seconds)
-    return ""
-
-
 async def _pause_database(rig: Rig, seconds: float) -> str:
     pids = _family(rig.stack.postgres.pid)
     with _paused(pids):
@@ -161,6 +141,27 @@ async def _terminate_backends(rig: Rig, _seconds: float) -> str:
     finally:
         connection.terminate()
     return f"{len(ended)} backends"
+
+
+def _restart(which: Target) -> Strike:
+    async def strike(rig: Rig, _seconds: float) -> str:
+        await asyncio.to_thread(_server(rig, which).restart)
+        return ""
+
+    return strike
+
+
+def _kill(which: Target) -> Strike:
+    async def strike(rig: Rig, seconds: float) -> str:
+        server = _server(rig, which)
+        await asyncio.to_thread(server.kill)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(server.start)
+        return ""
+
+    return strike
 
 
 def _cut(which: Target) -> Strike:
@@ -213,8 +214,8 @@ FAULTS: Final = (
     Fault("supervisor drained", "service", _drain_supervisor, lasts=False),
     Fault("settings reloaded", "service", _reload, lasts=False),
     Fault("scaled up and down", "service", _scale),
-    Fault("broker restarted", "broker", _restart_broker, lasts=False),
-    Fault("broker killed", "broker", _kill_broker),
+    Fault("broker restarted", "broker", _restart("broker"), lasts=False),
+    Fault("broker killed", "broker", _kill("broker")),
     Fault("broker paused", "broker", _pause_broker),
     Fault("broker connections closed", "broker", _close_connections, lasts=False),
     Fault("binding deleted", "broker", _delete_binding, lasts=False, heals_slowly=True),
@@ -222,8 +223,8 @@ FAULTS: Final = (
     Fault("broker cut off", "broker", _cut("broker")),
     Fault("broker silent", "broker", _blackhole("broker")),
     Fault("broker slow", "broker", _slow("broker")),
-    Fault("database restarted", "database", _restart_database, lasts=False),
-    Fault("database killed", "database", _kill_database),
+    Fault("database restarted", "database", _restart("database"), lasts=False),
+    Fault("database killed", "database", _kill("database")),
     Fault("database paused", "database", _pause_database),
     Fault("backends terminated", "database", _terminate_backends, lasts=False),
     Fault("database cut off", "database", _cut("database")),
@@ -237,6 +238,10 @@ MISSED: Final = (*AWAY, StackError)
 
 def _proxy(rig: Rig, which: Target) -> Proxy:
     return rig.broker if which == "broker" else rig.database
+
+
+def _server(rig: Rig, which: Target) -> Server:
+    return rig.stack.rabbitmq if which == "broker" else rig.stack.postgres
 
 
 async def _started(rig: Rig) -> Life:
@@ -254,14 +259,6 @@ def _any_worker(rig: Rig) -> tuple[int, int]:
     if not workers:
         raise StackError("no worker has been started yet")
     return rig.dice.choice(sorted(workers.items()))
-
-
-async def _kill_and_start(server: Server, seconds: float) -> None:
-    await asyncio.to_thread(server.kill)
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        await asyncio.to_thread(server.start)
 
 
 async def _ask(rig: Rig, method: str, path: str) -> Any:

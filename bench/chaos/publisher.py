@@ -15,7 +15,8 @@ from pamqp import commands as spec
 
 from bench.chaos.plan import Event
 from bench.chaos.rubbish import Rubbish
-from bench.chaos.shapes import Publication, publication
+from bench.chaos.shapes import publication
+from bench.formats import Publication
 from service.addresses import Turns
 
 _SMALLEST_CHUNK: Final = 100

@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 
 from bench import PROJECT
-from bench.chaos.bed import SETTINGS, create_database
+from bench.chaos.bed import SETTINGS
 from bench.chaos.gateway import Gateway
 from bench.chaos.keeper import Keeper
 from bench.chaos.observer import Observer
@@ -76,7 +76,7 @@ async def make_scene(
     Raises:
         ProgramFailed: it cannot migrate or does not become ready.
     """
-    await create_database(servers.postgres)
+    await asyncio.to_thread(servers.postgres.create_database, DATABASE)
     dsn = servers.postgres.dsn(DATABASE)
     async with AsyncExitStack() as networks:
         hosts = [

@@ -38,7 +38,7 @@ async def audit(
         count("dead letters", 0, dead),
         count("events left in the queues", 0, sum(waiting.values())),
     ]
-    async with place.connect() as database:
+    async with place.database.connect() as database:
         checks += await check_cdrs(database, workload, is_complete=contestant.is_service)
         if contestant.is_service:
             checks += await _leftovers(database, workload, contestant)

@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,10 @@ from aiormq.exceptions import AMQPError
 from rich.console import Console
 
 from bench import PROJECT
-from bench.lab.given import given_place
-from bench.lab.own import own_place
-from bench.lab.place import Place, Unusable
+from bench.lab.database import Database, Unusable
+from bench.lab.given import GivenDatabase, given_place
+from bench.lab.own import own_database, own_place
+from bench.lab.place import Place
 from bench.lab.screen import Screen
 from bench.lab.wire import Refused
 from bench.stack import StackError
@@ -138,6 +139,13 @@ class PlaceOptions:
             opening = own_place(self.directory, self.queue_type, screen)
         async with opening as place:
             yield place
+
+
+def open_database(
+    directory: Path | None, url: str | None, screen: Screen
+) -> AbstractAsyncContextManager[Database]:
+    """Open the given database, or one of our own, without a broker. Raises StackError, Unusable."""
+    return own_database(directory, screen) if url is None else GivenDatabase(url, screen)
 
 
 def run(

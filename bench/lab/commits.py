@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import psycopg
 
-from bench.lab.place import Unusable
+from bench.lab.database import Unusable
 
 _TRIES: Final = 5
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"

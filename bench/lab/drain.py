@@ -46,7 +46,7 @@ async def drain(place: Place, workload: Workload, contestant: Contestant) -> Mea
 async def _wal(place: Place) -> int | None:
     """Return how many bytes of write-ahead log there have been; None where that is not told."""
     try:
-        async with place.connect() as database:
+        async with place.database.connect() as database:
             return int(await database.fetchval(_WAL))
     except asyncpg.PostgresError:
         return None

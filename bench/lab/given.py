@@ -5,14 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from aiormq.exceptions import AMQPError
 
 from bench.lab import queues
-from bench.lab.place import Place, Unusable
+from bench.lab.database import Database, Unusable
+from bench.lab.place import Place
 from bench.lab.screen import Screen
 from bench.lab.workload import Tables
 from service.database_url import is_postgresql_url
@@ -36,56 +37,54 @@ async def given_place(
     Raises:
         Unusable: the virtual host is in use, or one of the servers refuses.
     """
-    schema = f"billing_bench_{token_hex(4)}"
-    dsn = _with_schema(database_url, schema)
+    database = GivenDatabase(database_url, screen)
     await _must_be_unused(amqp_url)
     with TemporaryDirectory(prefix="billing-bench-") as directory:
-        place = _Given(amqp_url, dsn, Path(directory), queue_type, screen, schema=schema)
-        await place.make_schema()
-        try:
-            yield place
-        finally:
-            await place.remove()
+        async with database:
+            try:
+                yield Place(amqp_url, database, Path(directory), queue_type)
+            finally:
+                await queues.remove(amqp_url, exchanges=True)
 
 
-class _Given(Place):
-    """Tables are loaded anew before each run: a schema cannot be copied."""
+class GivenDatabase(Database):
+    """A schema that is made for the run; entering makes it, and leaving drops it.
+
+    Tables are loaded anew before each run: a schema cannot be copied.
+
+    Raises:
+        Unusable: no such URL; on entering, PostgreSQL refuses.
+    """
 
     is_ours: ClassVar = False
 
-    def __init__(
-        self,
-        amqp_url: str,
-        dsn: str,
-        directory: Path,
-        queue_type: QueueType,
-        screen: Screen,
-        *,
-        schema: str,
-    ) -> None:
-        super().__init__(amqp_url, dsn, directory, queue_type, screen)
-        self._schema = schema
+    def __init__(self, url: str, screen: Screen) -> None:
+        schema = f"billing_bench_{token_hex(4)}"
+        super().__init__(_with_schema(url, schema), screen)
+        self._drop = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
+        self._create = f"CREATE SCHEMA {schema}"
 
-    async def make_schema(self) -> None:
-        """Make the schema, empty. Raises Unusable."""
+    async def __aenter__(self) -> Self:
+        await self._make_schema()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self.connect() as connection:
+            await connection.execute(self._drop)
+
+    async def _make_schema(self) -> None:
         try:
-            async with self.connect() as database:
-                await database.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
-                await database.execute(f"CREATE SCHEMA {self._schema}")
+            async with self.connect() as connection:
+                await connection.execute(self._drop)
+                await connection.execute(self._create)
         except (asyncpg.PostgresError, OSError) as error:
             raise Unusable(
                 f"PostgreSQL refuses: {error}; --database-url must lead to a role that may create "
                 "a schema (GRANT CREATE ON DATABASE … TO …)"
             ) from error
 
-    async def remove(self) -> None:
-        """Leave nothing."""
-        async with self.connect() as database:
-            await database.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
-        await queues.remove(self.amqp_url, exchanges=True)
-
     async def _fresh_tables(self, tables: Tables) -> None:
-        await self.make_schema()
+        await self._make_schema()
         await self._fill(self.dsn, tables)
 
 

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 from bench.lab import observation, queues
 from bench.lab.audit import audit, count
 from bench.lab.contestant import Contestant, Running, family, running
-from bench.lab.place import Place, Unusable
+from bench.lab.database import Unusable
+from bench.lab.place import Place
 from bench.lab.result import Measurement
 from bench.lab.traffic import Locust, Report, Traffic
 
@@ -32,9 +33,9 @@ class Loaded(NamedTuple):
 
 async def must_keep_commit_times(place: Place) -> None:
     """Raise Unusable where the database cannot tell when a transaction committed; ours can."""
-    if place.is_ours:
+    if place.database.is_ours:
         return
-    async with place.connect() as database:
+    async with place.database.connect() as database:
         if await database.fetchval("SHOW track_commit_timestamp") != "on":
             raise Unusable(
                 "PostgreSQL does not keep the times of commits, which latencies are counted to: "

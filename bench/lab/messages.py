@@ -1,21 +1,30 @@
-"""Events as they are on the wire: the JSON contract, and a stock Jasmin's native format.
-
-The native ones have the properties and headers of ``tests/data/jasmin-0.10.13.jsonl``, in the same
-order; the JSON ones have every field of the contract.
-"""
+"""A workload's events as they are published, and what is in them."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-import orjson
-
-from bench.lab.wire import Publication
+from bench import formats
+from bench.formats import Publication, Report
 from bench.lab.workload import CONNECTOR, Kind, Sms, Step, Workload, account_id, date
 
 CONTRACT_DATE: Final = "%Y-%m-%d %H:%M:%S"
 NATIVE_DATE: Final = "%y%m%d%H%M"
 _DELIVERED: Final = "DELIVRD"
 _REFUSAL: Final = "ESME_RINVDSTADR"
+
+
+class _Account(NamedTuple):
+    id: str
+    uid: str
+
+
+class _Named(NamedTuple):
+    """What the events name of a message."""
+
+    message_id: str
+    account: _Account
+    native: bool
+    connector_id: str = CONNECTOR
 
 
 def publications(workload: Workload) -> Iterator[Publication]:
@@ -26,11 +35,15 @@ def publications(workload: Workload) -> Iterator[Publication]:
 def publication(workload: Workload, step: Step) -> Publication:
     """Return what is published of an event."""
     what, sms = step
+    is_native = workload.kind in {Kind.NATIVE, Kind.ANSWERS}
+    account = _Account(account_id(workload.seed, sms.account), f"account-{sms.account}")
+    named = _Named(sms.message_id, account, is_native)
     if what == "bill":
-        return _bill(sms, account_id(workload.seed, sms.account))
+        return formats.bill(named, bill_id(sms), str(sms.price), bill_status(sms))
     if what == "answer":
-        return _answer(sms)
-    return _receipt(sms) if workload.kind is Kind.JSON else _native_receipt(sms)
+        return formats.answer(named, sms.operator_id, "ESME_ROK")
+    report = _native_report(sms) if is_native else _contract_report(sms)
+    return formats.receipt(named, sms.operator_id, sms.fate, report)
 
 
 def error_code(sms: Sms) -> str:
@@ -53,61 +66,17 @@ def done_date(sms: Sms, kind: Kind) -> str:
     return date(sms.done_at, CONTRACT_DATE if kind is Kind.JSON else NATIVE_DATE)
 
 
-def details(sms: Sms) -> dict[str, Any]:
-    """Return the ``dlr_details`` of its receipt."""
+def _contract_report(sms: Sms) -> Report:
     is_delivered = sms.fate == _DELIVERED
-    return {
-        "id": sms.operator_id.lower(),
-        "sub": "001",
-        "dlvrd": "001" if is_delivered else "000",
-        "submit_date": date(sms.submitted_at, CONTRACT_DATE),
-        "done_date": done_date(sms, Kind.JSON),
-        "stat": sms.fate,
-        "err": error_code(sms),
-        "text": "Message delivered" if is_delivered else "Message not delivered",
-    }
+    return Report(
+        date(sms.submitted_at, CONTRACT_DATE),
+        done_date(sms, Kind.JSON),
+        error_code(sms),
+        text="Message delivered" if is_delivered else "Message not delivered",
+        dlvrd="001" if is_delivered else "000",
+    )
 
 
-def _receipt(sms: Sms) -> Publication:
-    contract = {
-        "message_id": sms.message_id,
-        "status": sms.fate,
-        "pdu_type": "deliver_sm",
-        "smpp_msgid": sms.operator_id,
-        "dlr_details": details(sms),
-    }
-    return Publication(orjson.dumps(contract))
-
-
-def _native_receipt(sms: Sms) -> Publication:
-    headers = {
-        "type": "deliver_sm",
-        "cid": CONNECTOR,
-        "dlr_dlvrd": "001",
-        "dlr_sub": "001",
-        "dlr_sdate": date(sms.submitted_at, NATIVE_DATE),
-        "dlr_ddate": done_date(sms, Kind.NATIVE),
-        "dlr_err": error_code(sms),
-        "dlr_text": "hello",
-        "dlr_id": sms.operator_id.lower(),
-        "dlr_stat": sms.fate,
-    }
-    return Publication(sms.fate.encode(), sms.operator_id, headers)
-
-
-def _answer(sms: Sms) -> Publication:
-    headers = {"type": "submit_sm_resp", "smpp_msgid": sms.operator_id}
-    return Publication(b"ESME_ROK", sms.message_id, headers)
-
-
-def _bill(sms: Sms, account: str) -> Publication:
-    contract = {
-        "bid": bill_id(sms),
-        "user": {"uid": account, "username": f"account-{sms.account}"},
-        # Digit by digit: no float comes in between.
-        "amounts": {"submit_sm_resp": orjson.Fragment(str(sms.price))},
-        "message_id": sms.message_id,
-        "connector_id": CONNECTOR,
-        "status": bill_status(sms),
-    }
-    return Publication(orjson.dumps(contract))
+def _native_report(sms: Sms) -> Report:
+    submitted = date(sms.submitted_at, NATIVE_DATE)
+    return Report(submitted, done_date(sms, Kind.NATIVE), error_code(sms), text="hello")

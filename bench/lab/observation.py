@@ -31,7 +31,7 @@ def watched(place: Place, run: Running, **others: Group) -> AbstractAsyncContext
             "workers": lambda: run.processes()[0],
             "supervisor": lambda: run.processes()[1],
             "broker": lambda: family(place.broker_pid),
-            "database": lambda: family(place.database_pid),
+            "database": lambda: family(place.database.pid),
             **others,
         }
     )
@@ -54,7 +54,7 @@ async def until_committed(place: Place, run: Running, published: int) -> None:
 async def until_settled(place: Place) -> None:
     """Wait for what waits in the database, but not for ever: the audit tells of what is left."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_SETTLE_SECONDS), place.connect() as database:
+        async with asyncio.timeout(_SETTLE_SECONDS), place.database.connect() as database:
             while await database.fetchval(_WAITING):  # noqa: ASYNC110 - the service's doing
                 await asyncio.sleep(POLL_SECONDS)
 

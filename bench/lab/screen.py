@@ -1,7 +1,6 @@
 """What is said while a run goes on: a timeline, and how far it is."""
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
@@ -25,12 +24,7 @@ class Screen:
             self._status.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._status is not None:
             self._status.stop()
 

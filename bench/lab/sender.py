@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final, Protocol
 
+from bench.formats import Publication
 from bench.lab.latencies import Latencies
 from bench.lab.schedule import Schedule
-from bench.lab.wire import Publication
 
 _CHUNK: Final = 500
 _UNCONFIRMED: Final = 5000

@@ -62,7 +62,7 @@ class Locust(Program):
             "locust",
             _command(traffic, web_port, self._report, self._page),
             # Not as arguments, which everyone on the machine can read.
-            {"LOAD_AMQP_URL": place.amqp_url, "LOAD_DATABASE_URL": place.dsn},
+            {"LOAD_AMQP_URL": place.amqp_url, "LOAD_DATABASE_URL": place.database.dsn},
             place.directory / "locust.log",
         )
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from bench.lab.place import Unusable
+from bench.lab.database import Unusable
 
 _SOURCE: Final = Path(__file__).with_name("consumer.c")
 # Debian keeps the headers of libpq in a directory of their own.

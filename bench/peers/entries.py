@@ -74,7 +74,7 @@ def _contestant(
         command=tuple(python if peer.module else [str(consumer)]),
         variables={
             "PEER_AMQP_URL": place.amqp_url,
-            "PEER_DATABASE_URL": place.dsn,
+            "PEER_DATABASE_URL": place.database.dsn,
             "PEER_QUEUE": workload.source.queue,
             "PEER_PREFETCH": str(peer.prefetch),
             "PEER_BATCH_SIZE": str(peer.batch_size),

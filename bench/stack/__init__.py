@@ -7,6 +7,7 @@ from typing import Self
 
 from bench.stack.errors import StackError
 from bench.stack.install import ensure_installed
+from bench.stack.packages import POSTGRES, RABBITMQ
 from bench.stack.pgbouncer import PgBouncer
 from bench.stack.postgres import PostgreSQL
 from bench.stack.rabbitmq import RabbitMQ
@@ -19,7 +20,6 @@ __all__ = [
     "Server",
     "Stack",
     "StackError",
-    "ensure_installed",
 ]
 
 
@@ -48,7 +48,7 @@ class Stack:
         Raises:
             StackError: one of them could not be installed or started.
         """
-        ensure_installed(report)
+        ensure_installed(report, RABBITMQ, POSTGRES)
         report("starting RabbitMQ and PostgreSQL")
         self._both(Server.start, undo=True)
 

@@ -6,7 +6,8 @@ from typing import Final
 
 from playwright.async_api import Browser, async_playwright
 
-from bench.stack.install import chromium_bindir, ensure_chromium
+from bench.stack.install import ensure_installed
+from bench.stack.packages import CHROMIUM
 
 # It asks nobody for anything but the page that it is shown.
 _ARGUMENTS: Final = (
@@ -25,10 +26,10 @@ async def chromium(report: Callable[[str], None]) -> AsyncIterator[Browser]:
     Raises:
         StackError: it cannot be installed.
     """
-    ensure_chromium(report)
+    ensure_installed(report, CHROMIUM)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=chromium_bindir() / "chromium", args=_ARGUMENTS
+            executable_path=CHROMIUM.bindir() / "chromium", args=_ARGUMENTS
         )
         try:
             yield browser

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from bench.stack.errors import StackError
 from bench.stack.install import ensure_installed
+from bench.stack.packages import POSTGRES, RABBITMQ
 from bench.stack.postgres import PostgreSQL
-from bench.stack.process import environment, spawn
-from bench.stack.rabbitmq import RabbitMQ, answers, epmd_program
+from bench.stack.process import answers, environment
+from bench.stack.rabbitmq import RabbitMQ, epmd_program
 from bench.stack.server import Server
 
 _DISCOVERY: Final = {
@@ -30,15 +31,11 @@ class Epmd(Server):
 
     def _launch(self) -> None:
         self._mark_log()
-        child = spawn(
-            [epmd_program()],
-            directory=self.directory,
-            log=self.log,
-            variables=environment(ERL_EPMD_ADDRESS=self.host, ERL_EPMD_PORT=str(self.port)),
-            end_with_us=self.stop_signal,
-        )
-        self._children.append(child)
+        self._run([epmd_program()])
         self._wait_until(lambda: answers(self.host, self.port))
+
+    def _variables(self) -> dict[str, str]:
+        return environment(ERL_EPMD_ADDRESS=self.host, ERL_EPMD_PORT=str(self.port))
 
 
 class Node(RabbitMQ):
@@ -62,8 +59,7 @@ class Node(RabbitMQ):
         super()._prepare()
         for file in (self._password_file, self.directory / ".erlang.cookie"):
             if not file.exists():
-                file.touch(mode=0o600)
-                file.write_text(self._secret)
+                self._write_private(file, self._secret)
 
 
 class Cluster:
@@ -140,7 +136,7 @@ class ClusterStack:
         Raises:
             StackError: something could not be installed or started.
         """
-        ensure_installed(report)
+        ensure_installed(report, RABBITMQ, POSTGRES)
         report(f"starting {len(self.rabbitmq.nodes)} RabbitMQ nodes and PostgreSQL")
         try:
             self.postgres.start()

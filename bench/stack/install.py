@@ -1,27 +1,23 @@
-"""Finds the servers' programs on this machine, and installs what is missing.
-
-Other releases are run where the environment says so: STACK_POSTGRES_BINDIR is the directory of
-PostgreSQL's programs, STACK_RABBITMQ_PREFIX is put before every command of RabbitMQ's.
-"""
+"""Installs what is missing of the packages whose programs are run."""
 
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.stack.errors import StackError
+from bench.stack.packages import Package, instruction
 
 _SCRIPT = Path(__file__).with_name("install.sh")
 _LOCK = Path(tempfile.gettempdir()) / f"billing-service-install-{os.getuid()}.lock"
 _OUTPUT_LINES = 20
 
 
-def ensure_installed(report: Callable[[str], None]) -> None:
-    """Install with apt what is missing of RabbitMQ and PostgreSQL.
+def ensure_installed(report: Callable[[str], None], *packages: Package) -> None:
+    """Install with apt what is missing of packages.
 
     The services of the distribution are not started, nor left enabled. `report` is given one line
     before each step that takes long, and none when there is nothing to do.
@@ -29,199 +25,23 @@ def ensure_installed(report: Callable[[str], None]) -> None:
     Raises:
         StackError: something is missing and cannot be installed from here.
     """
-    _ensure({"rabbitmq-server": _find_rabbitmq, "postgresql": _find_postgres}, report)
-
-
-def ensure_pgbouncer(report: Callable[[str], None]) -> None:
-    """Install PgBouncer likewise, for those few who want it.
-
-    Raises:
-        StackError: it is missing and cannot be installed from here.
-    """
-    _ensure({"pgbouncer": _find_pgbouncer}, report)
-
-
-def ensure_prometheus(report: Callable[[str], None]) -> None:
-    """Install Prometheus likewise, for what checks the alerts.
-
-    Raises:
-        StackError: it is missing and cannot be installed from here.
-    """
-    _ensure({"prometheus": _find_prometheus}, report)
-
-
-def ensure_redis(report: Callable[[str], None]) -> None:
-    """Install Redis likewise, for what runs a Jasmin.
-
-    Raises:
-        StackError: it is missing and cannot be installed from here.
-    """
-    _ensure({"redis-server": _find_redis}, report)
-
-
-def ensure_chromium(report: Callable[[str], None]) -> None:
-    """Install Chromium likewise, for what looks at the status page.
-
-    Raises:
-        StackError: it is missing and cannot be installed from here.
-    """
-    _ensure({"chromium": _find_chromium}, report)
-
-
-def _ensure(
-    finders: Mapping[str, Callable[[], Path | None]], report: Callable[[str], None]
-) -> None:
     # One at a time, as tests in several processes would all begin with it.
     with _LOCK.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = [package for package, find in finders.items() if find() is None]
-        if missing:
-            _install_all(missing, finders, report)
+        if missing := [package for package in packages if package.find() is None]:
+            _install_all(missing, report)
 
 
-def _install_all(
-    missing: Sequence[str],
-    finders: Mapping[str, Callable[[], Path | None]],
-    report: Callable[[str], None],
-) -> None:
+def _install_all(missing: Sequence[Package], report: Callable[[str], None]) -> None:
     as_root = _as_root()
     if as_root is None or shutil.which("apt-get") is None:
-        raise StackError(_instruction(*missing))
-    report(f"installing {' and '.join(missing)} with apt-get, this can take some minutes")
-    _install([*as_root, "sh", str(_SCRIPT), *missing], report)
+        raise StackError(instruction(*missing))
+    names = [package.name for package in missing]
+    report(f"installing {' and '.join(names)} with apt-get, this can take some minutes")
+    _install([*as_root, "sh", str(_SCRIPT), *names], report)
     for package in missing:
-        if finders[package]() is None:
-            _refuse(package)
-    report(f"installed {' and '.join(missing)}; their services are not enabled")
-
-
-def rabbitmq_bindir() -> Path:
-    """The directory of the programs `rabbitmq-server` and `rabbitmqctl`.
-
-    Raises:
-        StackError: RabbitMQ is not installed.
-    """
-    return _find_rabbitmq() or _refuse("rabbitmq-server")
-
-
-def postgres_bindir() -> Path:
-    """The directory of the programs `postgres` and `initdb`, by default the newest ones.
-
-    Raises:
-        StackError: PostgreSQL is not installed.
-    """
-    return _find_postgres() or _refuse("postgresql")
-
-
-def rabbitmq_prefix() -> list[str]:
-    """What to put before a command of RabbitMQ's or Erlang's to run it."""
-    return shlex.split(os.environ.get("STACK_RABBITMQ_PREFIX", ""))
-
-
-def psql() -> Path:
-    """The program `psql`, that of the newest version that is installed.
-
-    Raises:
-        StackError: PostgreSQL is not installed.
-    """
-    return (_find_installed_postgres() or _refuse("postgresql")) / "psql"
-
-
-def pgbouncer_bindir() -> Path:
-    """The directory of the program `pgbouncer`.
-
-    Raises:
-        StackError: PgBouncer is not installed.
-    """
-    return _find_pgbouncer() or _refuse("pgbouncer")
-
-
-def prometheus_bindir() -> Path:
-    """The directory of the programs `prometheus` and `promtool`.
-
-    Raises:
-        StackError: Prometheus is not installed.
-    """
-    return _find_prometheus() or _refuse("prometheus")
-
-
-def redis_bindir() -> Path:
-    """The directory of the program `redis-server`.
-
-    Raises:
-        StackError: Redis is not installed.
-    """
-    return _find_redis() or _refuse("redis-server")
-
-
-def _find_redis() -> Path | None:
-    places = [Path("/usr/bin")]
-    if on_path := shutil.which("redis-server"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "redis-server")
-
-
-def chromium_bindir() -> Path:
-    """The directory of the program `chromium`.
-
-    Raises:
-        StackError: Chromium is not installed.
-    """
-    return _find_chromium() or _refuse("chromium")
-
-
-def _find_chromium() -> Path | None:
-    places = [Path("/usr/bin")]
-    if on_path := shutil.which("chromium"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "chromium")
-
-
-def _find_pgbouncer() -> Path | None:
-    places = [Path("/usr/sbin")]
-    if on_path := shutil.which("pgbouncer"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "pgbouncer")
-
-
-def _find_prometheus() -> Path | None:
-    places = [Path("/usr/bin")]
-    if on_path := shutil.which("promtool"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "prometheus", "promtool")
-
-
-def _find_rabbitmq() -> Path | None:
-    # Debian's /usr/sbin has wrappers that insist on the user `rabbitmq` and on the system's
-    # directories; they are links to a file that stands next to the real scripts.
-    places = [Path("/usr/lib/rabbitmq/bin")]
-    if on_path := shutil.which("rabbitmq-server"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "rabbitmq-server", "rabbitmqctl")
-
-
-def _find_postgres() -> Path | None:
-    if chosen := os.environ.get("STACK_POSTGRES_BINDIR"):
-        return _first_with([Path(chosen)], "postgres", "initdb")
-    return _find_installed_postgres()
-
-
-def _find_installed_postgres() -> Path | None:
-    versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
-    places = sorted(versions, key=lambda path: float(path.parent.name), reverse=True)
-    if pg_config := shutil.which("pg_config"):
-        asked = subprocess.run([pg_config, "--bindir"], check=False, capture_output=True, text=True)
-        places.append(Path(asked.stdout.strip()))
-    if on_path := shutil.which("postgres"):
-        places.append(Path(on_path).resolve().parent)
-    return _first_with(places, "postgres", "initdb")
-
-
-def _first_with(places: list[Path], *programs: str) -> Path | None:
-    for place in places:
-        if all(os.access(place / program, os.X_OK) for program in programs):
-            return place
-    return None
+        package.bindir()
+    report(f"installed {' and '.join(names)}; their services are not enabled")
 
 
 def _as_root() -> list[str] | None:
@@ -255,11 +75,3 @@ def _install(command: list[str], report: Callable[[str], None]) -> None:
     if apt.returncode != 0:
         lines = "\n".join(output.splitlines()[-_OUTPUT_LINES:])
         raise StackError(f"apt-get failed with status {apt.returncode}:\n{lines}")
-
-
-def _refuse(package: str) -> Path:
-    raise StackError(_instruction(package))
-
-
-def _instruction(*packages: str) -> str:
-    return f"not installed here: {', '.join(packages)}. Run: apt-get install {' '.join(packages)}"

@@ -6,12 +6,12 @@ import socket
 import sys
 from collections.abc import Mapping
 from configparser import RawConfigParser
+from io import StringIO
 from pathlib import Path
 from typing import ClassVar, Final
 
 from bench.stack.jasmin_environment import amqp_specification, ensure_jasmin, find_python
 from bench.stack.jcli import Console
-from bench.stack.process import spawn
 from bench.stack.rabbitmq import RabbitMQ
 from bench.stack.redis import Redis
 from bench.stack.server import Server
@@ -85,14 +85,7 @@ class Jasmin(Server):
         self._mark_log()
         command = [str(python), "-I", str(_DAEMON), "--config", str(self._file("jasmin.cfg"))]
         credentials = ["--username", self.user, "--password", self.password]
-        server = spawn(
-            [*command, *credentials, *_FLAGS],
-            directory=self.directory,
-            log=self.log,
-            variables=self._variables(),
-            end_with_us=self.stop_signal,
-        )
-        self._children.append(server)
+        self._run([*command, *credentials, *_FLAGS])
         self._wait_until(self._ready)
 
     def _configure(self) -> None:
@@ -102,10 +95,9 @@ class Jasmin(Server):
         config.optionxform = str  # type: ignore[assignment, method-assign]
         config.read_dict(self._sections())
         config.read_dict(self._settings)
-        file = self._file("jasmin.cfg")
-        file.touch(mode=0o600)
-        with file.open("w") as stream:
-            config.write(stream)
+        text = StringIO()
+        config.write(text)
+        self._write_private(self._file("jasmin.cfg"), text.getvalue())
 
     def _sections(self) -> dict[str, dict[str, str]]:
         listeners = {

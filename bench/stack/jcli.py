@@ -3,7 +3,6 @@
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Final, Self
 
 from bench.stack.errors import StackError
@@ -30,12 +29,7 @@ class Console:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._peer.close()
 
     def ask(self, line: str) -> str:

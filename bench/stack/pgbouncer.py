@@ -1,16 +1,14 @@
 """A private PgBouncer."""
 
-import pwd
-import shutil
 import signal
-import socket
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.stack.install import ensure_pgbouncer, pgbouncer_bindir
+from bench.stack.install import ensure_installed
+from bench.stack.packages import PGBOUNCER
 from bench.stack.postgres import PostgreSQL, prepare_for
-from bench.stack.process import environment, spawn
+from bench.stack.process import answers
 from bench.stack.server import Server
 
 # Asks whether TLS is spoken; any PgBouncer answers, with one byte.
@@ -40,7 +38,6 @@ class PgBouncer(Server):
         super().__init__(directory)
         self._postgres = postgres
         self._settings = dict(settings or {})
-        self._account: pwd.struct_passwd | None = None
 
     def dsn(self, database: str = "postgres") -> str:
         """The URL of a database behind it."""
@@ -52,18 +49,10 @@ class PgBouncer(Server):
         self.directory, self._account = prepare_for(self.directory)
 
     def _launch(self) -> None:
-        ensure_pgbouncer(print)
+        ensure_installed(print, PGBOUNCER)
         self._configure()
         self._mark_log()
-        server = spawn(
-            [str(pgbouncer_bindir() / "pgbouncer"), str(self._file("pgbouncer.ini"))],
-            directory=self.directory,
-            log=self.log,
-            variables=environment(),
-            end_with_us=self.stop_signal,
-            account=self._account,
-        )
-        self._children.append(server)
+        self._run([str(PGBOUNCER.bindir() / "pgbouncer"), str(self._file("pgbouncer.ini"))])
         self._wait_until(self._ready)
 
     def _configure(self) -> None:
@@ -79,23 +68,13 @@ class PgBouncer(Server):
             f"{name} = {value}\n" for name, value in (settings | self._settings).items()
         )
         servers = f"* = host={self._postgres.host} port={self._postgres.port}\n"
-        self._write("pgbouncer.ini", f"[databases]\n{servers}[pgbouncer]\n{lines}")
-        self._write("users.txt", f'"postgres" "{self._postgres.password}"\n')
-
-    def _write(self, name: str, text: str) -> None:
-        file = self._file(name)
-        file.touch(mode=0o600)
-        file.write_text(text)
-        if self._account is not None:
-            shutil.chown(file, self._account.pw_uid, self._account.pw_gid)
+        sections = f"[databases]\n{servers}[pgbouncer]\n{lines}"
+        self._write_private(self._file("pgbouncer.ini"), sections)
+        users = f'"postgres" "{self._postgres.password}"\n'
+        self._write_private(self._file("users.txt"), users)
 
     def _file(self, name: str) -> Path:
         return self.directory / name
 
     def _ready(self) -> bool:
-        try:
-            with socket.create_connection((self.host, self.port), timeout=1.0) as peer:
-                peer.sendall(_SSL_REQUEST)
-                return bool(peer.recv(1))
-        except OSError:
-            return False
+        return answers(self.host, self.port, _SSL_REQUEST)

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
+
 from bench.stack.errors import StackError
-from bench.stack.install import postgres_bindir
-from bench.stack.process import as_user, environment, spawn
+from bench.stack.packages import POSTGRES
+from bench.stack.process import as_user, environment
 from bench.stack.server import Server
 
 _SETTINGS = {
@@ -60,11 +63,15 @@ class PostgreSQL(Server):
         super().__init__(directory)
         self._settings = dict(settings or {})
         self._primary = standby_of
-        self._account: pwd.struct_passwd | None = None
 
     def dsn(self, database: str = "postgres") -> str:
         """The URL of a database, as libpq and asyncpg take it."""
         return f"postgresql://postgres:{self.password}@{self.host}:{self.port}/{database}"
+
+    def create_database(self, name: str) -> None:
+        """Create a database, empty. Raises psycopg.Error: it cannot, or there is one already."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     @property
     def _data(self) -> Path:
@@ -76,34 +83,23 @@ class PostgreSQL(Server):
         self.directory, self._account = prepare_for(self.directory, self._data)
 
     def _launch(self) -> None:
-        bindir = postgres_bindir()
+        bindir = POSTGRES.bindir()
         if not self._data.exists():
             self._initialise(bindir)
         self._configure()
         self._mark_log()
-        server = spawn(
-            [str(bindir / "postgres"), "-D", str(self._data)],
-            directory=self.directory,
-            log=self.log,
-            variables=environment(),
-            end_with_us=self.stop_signal,
-            account=self._account,
-        )
-        self._children.append(server)
+        self._run([str(bindir / "postgres"), "-D", str(self._data)])
         self._wait_until(self._ready)
 
     def _read_password(self) -> str:
         if self._primary is not None:
-            self._password_file.touch(mode=0o600)
-            self._password_file.write_text(self._primary.password)
+            self._write_private(self._password_file, self._primary.password)
         return super()._read_password()
 
     def _initialise(self, bindir: Path) -> None:
         # Made aside and then renamed: a data directory that is there is a complete one.
         unfinished = self.directory / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        if self._account is not None:
-            os.chown(self._password_file, self._account.pw_uid, self._account.pw_gid)
         command = [str(bindir / "initdb"), f"--pwfile={self._password_file}", *_INITDB]
         if self._primary is not None:
             command = [str(bindir / "pg_basebackup"), f"--dbname={self._primary.dsn()}", *_COPY]

@@ -150,3 +150,13 @@ class _Parent:
 
 
 _parent = _Parent()
+
+
+def answers(host: str, port: int, greeting: bytes = b"") -> bool:
+    """Whether a port takes a connection and, when it is given a greeting, returns anything."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0) as peer:
+            peer.sendall(greeting)
+            return not greeting or bool(peer.recv(1))
+    except OSError:
+        return False

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -14,8 +13,8 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from bench.stack.errors import StackError
-from bench.stack.install import rabbitmq_bindir, rabbitmq_prefix
-from bench.stack.process import environment, spawn
+from bench.stack.packages import RABBITMQ, rabbitmq_prefix
+from bench.stack.process import answers, environment
 from bench.stack.server import Server
 
 _API_SECONDS = 30.0
@@ -69,7 +68,7 @@ class RabbitMQ(Server):
         Raises:
             StackError: the command failed or took more than a minute.
         """
-        program = str(rabbitmq_bindir() / "rabbitmqctl")
+        program = str(RABBITMQ.bindir() / "rabbitmqctl")
         command = [*rabbitmq_prefix(), program, "--quiet", *args]
         try:
             done = subprocess.run(
@@ -131,31 +130,21 @@ class RabbitMQ(Server):
         return queues
 
     def _launch(self) -> None:
-        bindir = rabbitmq_bindir()
+        bindir = RABBITMQ.bindir()
         self._configure()
         self._mark_log()
         self._launch_epmd()
-        self._add_child([str(bindir / "rabbitmq-server")])
+        self._run([*rabbitmq_prefix(), str(bindir / "rabbitmq-server")])
         self._wait_until(self._ready)
 
     def _launch_epmd(self) -> None:
         """Start what tells nodes from each other, before the node starts one that outlives it."""
-        self._add_child([epmd_program()])
+        self._run([*rabbitmq_prefix(), epmd_program()])
         self._wait_until(lambda: answers(self.host, self._epmd_port))
 
     @property
     def _epmd_port(self) -> int:
         return self._port("epmd")
-
-    def _add_child(self, command: list[str]) -> None:
-        child = spawn(
-            [*rabbitmq_prefix(), *command],
-            directory=self.directory,
-            log=self.log,
-            variables=self._variables(),
-            end_with_us=self.stop_signal,
-        )
-        self._children.append(child)
 
     def _configure(self) -> None:
         config = {
@@ -175,9 +164,7 @@ class RabbitMQ(Server):
             "log.console.level": "info",
         }
         lines = "".join(f"{name} = {value}\n" for name, value in (config | self._config).items())
-        file = self.directory / "rabbitmq.conf"
-        file.touch(mode=0o600)
-        file.write_text(lines)
+        self._write_private(self.directory / "rabbitmq.conf", lines)
         (self.directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
 
     def _variables(self) -> dict[str, str]:
@@ -220,13 +207,3 @@ def epmd_program() -> str:
     if epmd is None:
         raise StackError("epmd, a program of Erlang, is not on PATH; is Erlang installed?")
     return epmd
-
-
-def answers(host: str, port: int, greeting: bytes = b"") -> bool:
-    """Whether a port takes a connection and, when it is given a greeting, returns anything."""
-    try:
-        with socket.create_connection((host, port), timeout=1.0) as peer:
-            peer.sendall(greeting)
-            return not greeting or bool(peer.recv(1))
-    except OSError:
-        return False

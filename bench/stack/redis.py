@@ -1,10 +1,11 @@
 """A private Redis, where Jasmin keeps what it knows of messages whose receipts are to come."""
 
 import signal
-import socket
+from pathlib import Path
 
-from bench.stack.install import ensure_redis, redis_bindir
-from bench.stack.process import environment, spawn
+from bench.stack.install import ensure_installed
+from bench.stack.packages import REDIS
+from bench.stack.process import answers
 from bench.stack.server import Server
 
 
@@ -17,18 +18,15 @@ class Redis(Server):
     stop_signal = signal.SIGTERM
 
     def _launch(self) -> None:
-        ensure_redis(print)
+        ensure_installed(print, REDIS)
         self._configure()
         self._mark_log()
-        server = spawn(
-            [str(redis_bindir() / "redis-server"), str(self.directory / "redis.conf")],
-            directory=self.directory,
-            log=self.log,
-            variables=environment(),
-            end_with_us=self.stop_signal,
-        )
-        self._children.append(server)
+        self._run([str(REDIS.bindir() / "redis-server"), str(self._config_file)])
         self._wait_until(self._ready)
+
+    @property
+    def _config_file(self) -> Path:
+        return self.directory / "redis.conf"
 
     def _configure(self) -> None:
         settings = {
@@ -40,14 +38,9 @@ class Redis(Server):
             "appendonly": "no",
             "daemonize": "no",
         }
-        file = self.directory / "redis.conf"
-        file.touch(mode=0o600)
-        file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        lines = "".join(f"{name} {value}\n" for name, value in settings.items())
+        self._write_private(self._config_file, lines)
 
     def _ready(self) -> bool:
-        try:
-            with socket.create_connection((self.host, self.port), timeout=1.0) as peer:
-                peer.sendall(b"PING\r\n")
-                return bool(peer.recv(1))  # an error, as nobody has authenticated: it is there
-        except OSError:
-            return False
+        # With an error, as nobody has authenticated: it is there.
+        return answers(self.host, self.port, b"PING\r\n")

@@ -3,19 +3,21 @@
 import atexit
 import fcntl
 import os
+import pwd
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
 from bench.stack.errors import StackError
-from bench.stack.process import free_port, is_free, sweep
+from bench.stack.process import environment, free_port, is_free, spawn, sweep
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
@@ -48,6 +50,7 @@ class Server(ABC):
         self._lock: IO[str] | None = None
         self._mutex = threading.RLock()
         self._owner = os.getpid()
+        self._account: pwd.struct_passwd | None = None  # to run as; None is the present user
         self._log_start = 0
 
     def __enter__(self) -> Self:
@@ -140,8 +143,7 @@ class Server(ABC):
 
     def _read_password(self) -> str:
         if not self._password_file.exists():
-            self._password_file.touch(mode=0o600)
-            self._password_file.write_text(secrets.token_hex(16))
+            self._write_private(self._password_file, secrets.token_hex(16))
         return self._password_file.read_text()
 
     def _take_lock(self) -> None:
@@ -165,6 +167,29 @@ class Server(ABC):
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
+
+    def _write_private(self, file: Path, text: str) -> None:
+        """Write what only the server's user may read."""
+        file.touch(mode=0o600)
+        file.write_text(text)
+        if self._account is not None:
+            shutil.chown(file, self._account.pw_uid, self._account.pw_gid)
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Start one of the processes. Raises OSError."""
+        child = spawn(
+            command,
+            directory=self.directory,
+            log=self.log,
+            variables=self._variables(),
+            end_with_us=self.stop_signal,
+            account=self._account,
+        )
+        self._children.append(child)
+
+    def _variables(self) -> dict[str, str]:
+        """The environment of the processes."""
+        return environment()
 
     def _start_on_free_ports(self) -> None:
         if self._ports:

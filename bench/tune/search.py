@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.lab.contestant import Contestant, service
+from bench.lab.database import Unusable
 from bench.lab.drain import drain
 from bench.lab.load import load, must_keep_commit_times
-from bench.lab.place import Place, Unusable
+from bench.lab.place import Place
 from bench.lab.traffic import Traffic
 from bench.lab.workload import Workload
 from bench.load import traffic_at

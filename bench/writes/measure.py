@@ -13,8 +13,8 @@ import asyncpg
 from bench.lab import figures
 from bench.lab.audit import check_cdrs
 from bench.lab.contestant import Batch
+from bench.lab.database import Database
 from bench.lab.messages import publications
-from bench.lab.place import Place
 from bench.lab.result import Measurement
 from bench.lab.usage import cpu_seconds
 from bench.lab.workload import Workload
@@ -59,16 +59,16 @@ class Task(NamedTuple):
         return [sorted(batch, key=attrgetter("message_id")) for batch in batches]
 
 
-async def measure(place: Place, task: Task, way: Way) -> Measurement:
+async def measure(database: Database, task: Task, way: Way) -> Measurement:
     """Write all receipts into fresh tables, and check what came of it; count from first to last."""
-    await place.fresh(task.workload)
+    await database.fresh(task.workload.tables)
     batches = task.batches()
-    async with _connection(place) as connection:
+    async with _connection(database) as connection:
         if way.prepare:
             await connection.execute(way.prepare)
-        before = await _spent(place, connection)
+        before = await _spent(database, connection)
         written = [await _write(connection, way, batch) for batch in batches]
-        after = await _spent(place, connection)
+        after = await _spent(database, connection)
     spent = {name: after[name] - value for name, value in before.items()}
     rows = task.workload.events
     measurement = Measurement(
@@ -87,27 +87,27 @@ async def measure(place: Place, task: Task, way: Way) -> Measurement:
         commit_ms=figures.commit_times(written),
         wal_bytes=round(spent["wal"] / rows),
     )
-    async with place.connect() as database:
-        measurement.hot_share = await _hot_share(database, rows)
-        measurement.checks = await check_cdrs(database, task.workload)
+    async with database.connect() as connection:
+        measurement.hot_share = await _hot_share(connection, rows)
+        measurement.checks = await check_cdrs(connection, task.workload)
     return measurement
 
 
-async def explain(place: Place, task: Task) -> str:
+async def explain(database: Database, task: Task) -> str:
     """Return the plan by which the service's statement settled the first batch, and its costs."""
-    await place.fresh(task.workload)
+    await database.fresh(task.workload.tables)
     batch = task.batches()[0]
     explained = f"EXPLAIN (ANALYZE, BUFFERS, WAL) {statement('settle_dlrs')}"
-    async with _connection(place) as connection:
+    async with _connection(database) as connection:
         columns = parameters(message_ids(batch), batch)
         plan = await connection.fetch(explained, *columns, len(batch))
     return "\n".join(line for (line,) in plan)
 
 
 @asynccontextmanager
-async def _connection(place: Place) -> AsyncIterator[asyncpg.Connection]:
+async def _connection(database: Database) -> AsyncIterator[asyncpg.Connection]:
     """Connect as the service does."""
-    connection = await asyncpg.connect(place.dsn, server_settings=SERVER_SETTINGS)
+    connection = await asyncpg.connect(database.dsn, server_settings=SERVER_SETTINGS)
     try:
         yield connection
     finally:
@@ -121,20 +121,20 @@ async def _write(connection: asyncpg.Connection, way: Way, batch: Sequence[Recei
     return Batch(time.time(), len(batch), commit_ms=(time.perf_counter() - began) * 1e3)
 
 
-async def _spent(place: Place, connection: asyncpg.Connection) -> dict[str, float]:
+async def _spent(database: Database, connection: asyncpg.Connection) -> dict[str, float]:
     """Return seconds of time, seconds of CPU by whom, and bytes of WAL, up to now."""
     spent = {"wal": float(await connection.fetchval(_WAL))}
-    if place.database_pid is not None:  # the process of a given one may be on another machine
+    if database.pid is not None:  # the process of a given one may be on another machine
         spent["backend"] = cpu_seconds(connection.get_server_pid())
     spent["client"] = time.thread_time()  # another thread draws the progress
     spent["time"] = time.perf_counter()
     return spent
 
 
-async def _hot_share(database: asyncpg.Connection, updates: int) -> float | None:
+async def _hot_share(connection: asyncpg.Connection, updates: int) -> float | None:
     """Return the share of updates that wrote no index; None where the server does not count."""
     for _ in range(_POLLS):
-        [(counted, hot)] = await database.fetch(_UPDATES)
+        [(counted, hot)] = await connection.fetch(_UPDATES)
         if counted >= updates:
             return float(hot / counted)
         await asyncio.sleep(_POLL_SECONDS)

@@ -8,7 +8,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import structlog
@@ -83,12 +82,7 @@ class Monitor:
         self._sampling = asyncio.create_task(self._sample_for_ever(), name="status")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Look no more."""
         if self._sampling is not None:
             self._sampling.cancel()

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from bench.chaos.proxy import Proxy
-from bench.lab.given import given_place
+from bench.lab.database import Database
+from bench.lab.given import GivenDatabase, given_place
 from bench.lab.place import Place
 from bench.lab.screen import Screen
 from bench.stack import Stack, StackError
@@ -96,6 +97,14 @@ async def place(stack: Stack, vhost: str, empty_database: str) -> AsyncIterator[
     urls = stack.rabbitmq.url(vhost), stack.postgres.dsn(empty_database)
     async with given_place(*urls, "quorum", Screen(Console(quiet=True))) as place:
         yield place
+
+
+@pytest.fixture
+async def tables(stack: Stack, empty_database: str) -> AsyncIterator[Database]:
+    """A schema, and no broker."""
+    dsn = stack.postgres.dsn(empty_database)
+    async with GivenDatabase(dsn, Screen(Console(quiet=True))) as database:
+        yield database
 
 
 @pytest.fixture

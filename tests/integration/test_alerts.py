@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from bench.stack.install import ensure_prometheus, prometheus_bindir
+from bench.stack import packages
+from bench.stack.install import ensure_installed
 from tests.support.monitoring import PROMETHEUS, targets
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _prometheus() -> None:
     """Install it where it is missing."""
-    ensure_prometheus(print)
+    ensure_installed(print, packages.PROMETHEUS)
 
 
 def promtool(*arguments: str | Path) -> None:
     done = subprocess.run(
-        [prometheus_bindir() / "promtool", *arguments], capture_output=True, text=True, check=False
+        [packages.PROMETHEUS.bindir() / "promtool", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

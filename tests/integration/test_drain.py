@@ -17,9 +17,10 @@ from bench.lab import drain as drains
 from bench.lab import observation, queues
 from bench.lab.audit import audit
 from bench.lab.contestant import service, settings_of
+from bench.lab.database import Unusable
 from bench.lab.drain import drain
 from bench.lab.given import given_place
-from bench.lab.place import Place, Unusable
+from bench.lab.place import Place
 from bench.lab.result import Measurement
 from bench.lab.screen import Screen
 from bench.lab.workload import Kind, Workload
@@ -78,7 +79,7 @@ async def test_a_drain_is_void_when_a_cdr_is_not_as_it_must_be(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def tampered(place: Place, *args: Any, **counts: int) -> Any:
-        async with place.connect() as database:
+        async with place.database.connect() as database:
             await database.execute(
                 "UPDATE sms_cdr SET status = 'expired' WHERE message_id = "
                 "(SELECT message_id FROM sms_cdr WHERE status = 'delivered' LIMIT 1)"
@@ -95,7 +96,7 @@ async def test_a_drain_is_void_when_a_refund_is_booked_twice(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def tampered(place: Place, *args: Any, **counts: int) -> Any:
-        async with place.connect() as database:
+        async with place.database.connect() as database:
             await database.execute(
                 "INSERT INTO balance_ledger (account_id, amount, currency, direction, reference) "
                 "SELECT account_id, amount, currency, direction, reference FROM balance_ledger "

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from bench.lab.contestant import service, settings_of
+from bench.lab.database import Unusable
 from bench.lab.given import given_place
 from bench.lab.load import load
-from bench.lab.place import Unusable
 from bench.lab.screen import Screen
 from bench.lab.traffic import Traffic
 from bench.lab.workload import Workload

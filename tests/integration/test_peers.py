@@ -65,7 +65,7 @@ async def test_a_peer_settles_receipts_and_rejects_what_is_none(
         async with await aio_pika.connect(url) as connection, connection.channel() as channel:
             for body in bodies(ids):
                 await channel.default_exchange.publish(aio_pika.Message(body), DLR.queue)
-        async with running(contestant, tmp_path) as run, place.connect() as database:
+        async with running(contestant, tmp_path) as run, place.database.connect() as database:
 
             async def outcome() -> tuple[list[str], int, int]:
                 run.read()

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from bench.stack import Stack
-from bench.stack.install import psql
+from bench.stack.packages import psql
 from bench.stack.process import free_port
 from tests.integration.conftest import ROOT
 from tests.integration.test_migrations import GATEWAY_TABLES

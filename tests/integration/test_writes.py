@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from bench.lab.place import Place
+from bench.lab.database import Database
 from bench.lab.workload import Workload
 from bench.stack import Stack
 from bench.writes.command import play
@@ -20,8 +20,8 @@ from service.events.statuses import status_of
 TASK = Task(Workload(events=300, cdrs=400, accounts=5, fillfactor=25), 70, "key")
 
 
-async def test_every_way_settles_every_row_once(place: Place) -> None:
-    costs = await play(place, [TASK, TASK._replace(batch_size=300)], 1, with_plan=True)
+async def test_every_way_settles_every_row_once(tables: Database) -> None:
+    costs = await play(tables, [TASK, TASK._replace(batch_size=300)], 1, with_plan=True)
     assert not costs.is_void
     names = [f"{way.name}, {size}" for size in (70, 300) for way in WAYS]
     assert list(costs.summary()) == names
@@ -34,16 +34,16 @@ async def test_every_way_settles_every_row_once(place: Place) -> None:
         assert figures["batch.count"] == (5 if measurement.settings["batch_size"] == 70 else 1)
     assert "Update on sms_cdr" in costs.plan
     assert "WAL: records=" in costs.plan
-    async with place.connect() as database:
+    async with tables.connect() as database:
         options = "SELECT reloptions FROM pg_class WHERE oid = 'sms_cdr'::regclass"
         assert await database.fetchval(options) == ["fillfactor=25"]
 
 
-async def test_a_run_that_leaves_a_row_out_is_void(place: Place) -> None:
+async def test_a_run_that_leaves_a_row_out_is_void(tables: Database) -> None:
     async def write(connection: asyncpg.Connection, receipts: Sequence[Receipt]) -> None:
         await WAYS[0].write(connection, receipts[1:])
 
-    measurement = await measure(place, TASK, Way("careless", write))
+    measurement = await measure(tables, TASK, Way("careless", write))
     assert measurement.is_void
     assert [check.different for check in measurement.checks if check.different] == [5]
 

@@ -5,32 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import aio_pika
 import asyncpg
 from pamqp import commands as spec
 
+from bench.formats import Publication
+
 CAPTURE = Path(__file__).parent.parent / "data" / "jasmin-0.10.13.jsonl"
 ACCOUNT = UUID("6f2e4c1a-53f1-4b7e-9a55-0c8f8a3c1d01")
 JASMIN_UID = "acct-1"
 PRICE = Decimal("0.01")
-
-
-class Publication(NamedTuple):
-    """What is published, and where."""
-
-    exchange: str
-    routing_key: str
-    body: bytes
-    message_id: str | None = None
-    headers: Mapping[str, Any] = MappingProxyType({})
 
 
 def capture() -> list[Publication]:

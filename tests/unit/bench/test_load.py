@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from bench.formats import Publication
 from bench.lab.figures import percentiles
 from bench.lab.latencies import AGE_SECONDS, Latencies
 from bench.lab.schedule import Schedule
 from bench.lab.sender import Sender
-from bench.lab.wire import Publication
 
 START = 1_800_000_000.0
 RATE = 1000.0
@@ -52,7 +52,7 @@ class Broker:
 
 
 def events(count: int) -> list[tuple[str, Publication]]:
-    return [(str(number), Publication(str(number).encode())) for number in range(count)]
+    return [(str(number), Publication("", "", str(number).encode())) for number in range(count)]
 
 
 def run(clock: Clock, broker: Broker, count: int) -> tuple[Sender, Latencies]:

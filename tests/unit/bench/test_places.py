@@ -10,13 +10,14 @@ from rich.console import Console
 from bench.lab import given
 from bench.lab.command import PlaceOptions
 from bench.lab.contestant import service, settings_of
-from bench.lab.place import Place, Unusable
+from bench.lab.database import Database, Unusable
+from bench.lab.place import Place
 from bench.lab.screen import Screen
 from bench.lab.workload import Kind, Tables, Workload
 from service import config
 
 
-class Elsewhere(Place):
+class Elsewhere(Database):
     is_ours = False
 
     async def _fresh_tables(self, tables: Tables) -> None:
@@ -27,7 +28,7 @@ class Elsewhere(Place):
 def place(tmp_path: Path) -> Place:
     url = "amqps://jas%2Fmin:s%40cret@broker.example/of%2Fbench"
     dsn = "postgresql://u:p@db.example/billing"
-    return Elsewhere(url, dsn, tmp_path, "classic", Screen(Console()))
+    return Place(url, Elsewhere(dsn, Screen(Console())), tmp_path, "classic")
 
 
 async def use(amqp_url: str, database_url: str = "postgresql://u:p@db.example/billing") -> None:

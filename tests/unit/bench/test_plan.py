@@ -8,7 +8,8 @@ import pytest
 from bench.chaos import rubbish
 from bench.chaos.plan import FATES, AddCdr, Event, Plan, make_plan
 from bench.chaos.rubbish import Rubbish
-from bench.chaos.shapes import Publication, publication
+from bench.chaos.shapes import publication
+from bench.formats import Publication
 from service.events.decode import BillDecoder, DlrDecoder
 from service.events.message import Message
 from service.events.records import BillEvent, DlrEvent, Refused

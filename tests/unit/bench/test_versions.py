@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import PROJECT
-from bench.stack import StackError, install
+from bench.stack import StackError, packages
 from bench.versions import matrix, servers
 from bench.versions.matrix import Outcome, Pair
 
@@ -50,17 +50,17 @@ def test_other_programs_of_postgresql_are_used_where_they_are_named(
     for name in ("postgres", "initdb"):
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("STACK_POSTGRES_BINDIR", str(tmp_path))
-    assert install.postgres_bindir() == tmp_path
+    assert packages.POSTGRES.bindir() == tmp_path
     (tmp_path / "initdb").unlink()
     with pytest.raises(StackError):
-        install.postgres_bindir()
+        packages.POSTGRES.bindir()
 
 
 def test_a_prefix_of_rabbitmq_is_split_as_a_shell_would(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STACK_RABBITMQ_PREFIX", "with_usr.sh '/a place'")
-    assert install.rabbitmq_prefix() == ["with_usr.sh", "/a place"]
+    assert packages.rabbitmq_prefix() == ["with_usr.sh", "/a place"]
     monkeypatch.delenv("STACK_RABBITMQ_PREFIX")
-    assert install.rabbitmq_prefix() == []
+    assert packages.rabbitmq_prefix() == []
 
 
 def test_a_command_that_fails_says_which_and_why():

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pamqp.frame
 import pytest
 
+from bench.formats import Publication
 from bench.lab.messages import publications
-from bench.lab.wire import Confirmed, Publication, marshal
+from bench.lab.wire import Confirmed, marshal
 from bench.lab.workload import Kind, Workload
 
 
@@ -30,7 +31,7 @@ def test_marshals_what_pamqp_reads(kind: Kind) -> None:
 
 def test_headers_keep_their_order_and_characters() -> None:
     headers = {"z": "é" * 200, "a": ""}
-    header, _ = unmarshalled(marshal(Publication("ñ".encode(), "id-é", headers)))
+    header, _ = unmarshalled(marshal(Publication("", "", "ñ".encode(), "id-é", headers)))
     assert list(header.properties.headers.items()) == list(headers.items())
     assert header.properties.message_id == "id-é"
 

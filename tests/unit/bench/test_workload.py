@@ -27,8 +27,8 @@ def decoded(load: Workload) -> list[DlrEvent | BillEvent]:
     decode = BillDecoder(65_536) if load.source is BILL else DlrDecoder(ZoneInfo("UTC"), 65_536)
     return decode(
         [
-            Message("", load.source.queue, message_id, dict(headers), body)
-            for body, message_id, headers in publications(load)
+            Message("", load.source.queue, item.message_id, dict(item.headers), item.body)
+            for item in publications(load)
         ]
     )
 
