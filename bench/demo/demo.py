@@ -24,8 +24,9 @@ from bench.demo.screen import Screen
 from bench.demo.sender import Sender
 from bench.demo.traffic import Gateway
 from bench.stack import Stack, StackError
-from bench.stack.install import ensure_redis
+from bench.stack.install import ensure_installed
 from bench.stack.jasmin_environment import ensure_jasmin
+from bench.stack.packages import REDIS
 from bench.stack.process import free_port
 from bench.stack.program import ProgramFailed
 from bench.stack.temporary import temporary_stack
@@ -88,7 +89,7 @@ def _servers(report: Callable[[str], None], *, jasmin: bool) -> Iterator[tuple[S
     """
     if jasmin:
         ensure_jasmin(report)
-        ensure_redis(report)
+        ensure_installed(report, REDIS)
         with temporary_stack("run", None, report) as (stack, place):
             yield stack, place
     else:
