@@ -93,7 +93,7 @@ async def make_bed(
         StackError: a server cannot be installed or started, or Jasmin does not bind.
         ProgramFailed: the service cannot migrate or does not become ready.
     """
-    await _create_database(stack)
+    await asyncio.to_thread(stack.postgres.create_database, DATABASE)
     settings = {**stack.environment(DATABASE), **_SETTINGS, **books.variables}
     settings["BILLING_REFUND_SETTLE"] = str(settle)
     await asyncio.to_thread(ServiceProcess(settings, place / "migrate.log").migrate)
@@ -111,11 +111,3 @@ async def make_bed(
             yield bed
         finally:
             keeper.kill_all()
-
-
-async def _create_database(stack: Stack) -> None:
-    connection = await asyncpg.connect(stack.postgres.dsn())
-    try:
-        await connection.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        await connection.close()
