@@ -4,9 +4,16 @@ import socket
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import seed
 from tests.support.order import spread
+
+# How long an example takes says something of the machine alone.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # Each of their tests takes a minute or more.
 LONG = ("tests/faults/", "tests/gateway/")

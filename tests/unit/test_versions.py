@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service import versions, worker
+from service import session, versions
 from service.exits import CannotStart
 
 
@@ -45,6 +45,6 @@ def test_versions_of_rabbitmq_are_compared_as_numbers(version, is_old):
     [("3.9.29", "warning", "RabbitMQ 3.9.29 is older than 3.10"), ("4.0.5", "info", "connected")],
 )
 def test_a_worker_tells_which_broker_it_is_and_warns_of_an_old_one(logged, version, level, said):
-    worker._tell_version(version)
+    session._tell_version(version)
     assert [line["log_level"] for line in logged] == [level]
     assert logged[0]["event"].startswith(said)

@@ -16,7 +16,7 @@ STEPS = [step for step in PLAN.steps if isinstance(step, Event)]
 EXPECTED = expect(PLAN, STEPS)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers())
 def test_the_order_of_events_does_not_matter(seed: int) -> None:
     shuffled = random.Random(seed).sample(STEPS, len(STEPS))

@@ -241,7 +241,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 @BOTH
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000, suppress_health_check=list(HealthCheck))
 @given(message=mutated())
 def test_a_mutated_message_is_refused_or_can_be_stored(decode, message):
     try:

@@ -92,7 +92,7 @@ BODIES = st.binary(max_size=200) | TEXT.map(str.encode)
 
 
 @pytest.mark.parametrize("stream", DECODERS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_anything_at_all_is_accepted_or_refused(stream, data):
     is_json = data.draw(st.booleans())

@@ -157,7 +157,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(value=JSON, protocol=st.sampled_from([2, 3, 4, 5]))
 def test_plain_values_are_read_as_python_reads_them(value: Any, protocol: int) -> None:
     assert load(pickle.dumps(value, protocol)) == value
