@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Tests mostly wait for servers: one process more than there are cores.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
@@ -25,7 +27,7 @@ run: .venv/.ready ## Run it: on private servers with sample traffic (ARGS=--jasm
 	@exec $(BIN)/python -m bench.demo $(ARGS)
 
 test: .venv/.ready ## Run all tests on servers that they start themselves; ARGS="-k dlr" selects
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 versions: .venv/.ready ## Run the tests that matter on PostgreSQL 13 to 18 and on RabbitMQ 4
 	@$(BIN)/python -m bench.versions $(ARGS)
@@ -45,7 +47,7 @@ gateway: .venv/.ready ## Send SMS through a real Jasmin to a simulated operator,
 bench: .venv/.ready ## Measure: ARGS="drain --kind native"; without ARGS it lists what there is
 	@$(BIN)/python -m bench $(ARGS)
 
-pictures: .venv/.ready ## Take the pictures of the status page in docs/ again, in three minutes
+pictures: .venv/.ready ## Take the pictures of make run and of the status page in docs/ again, in three minutes
 	@$(BIN)/python -m bench.demo --rate 60 --seconds 150 --pictures docs
 
 lint: .venv/.ready ## Check style and types

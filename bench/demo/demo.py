@@ -199,6 +199,7 @@ class Demo:
                     # Others do without Playwright, which takes a while to load.
                     from bench.demo.pictures import take_pictures  # noqa: PLC0415
 
+                    screen.save(self._history, self._options.pictures / "run.svg")
                     await take_pictures(self._url, self._options.pictures, screen.say)
                 screen.say("draining …")
                 ledger.sender.stop()

@@ -1,4 +1,4 @@
-"""Pictures of the status page: light, dark, and on a phone."""
+"""Pictures of the status page, light and dark."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +10,9 @@ from bench.stack.chromium import chromium
 
 _COLOURS: Final = 64
 _DESK: Final = {"width": 1120, "height": 900}
-_PHONE: Final = {"width": 390, "height": 844}
 _PICTURES: Final[dict[str, dict[str, Any]]] = {
     "status-light": {"color_scheme": "light", "viewport": _DESK},
     "status-dark": {"color_scheme": "dark", "viewport": _DESK},
-    "status-phone": {"color_scheme": "light", "viewport": _PHONE},
 }
 
 

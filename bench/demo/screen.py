@@ -1,11 +1,13 @@
 """Where the view goes: redrawn in place on a terminal, a line every other second elsewhere."""
 
+import io
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from bench.demo import view
@@ -13,6 +15,7 @@ from bench.demo.probe import History
 from bench.demo.sender import Sender
 
 _LINE_SECONDS: Final = 2.0
+_WIDTH: Final = 92  # of the picture
 
 
 class Screen:
@@ -48,12 +51,21 @@ class Screen:
         """Show the newest snapshot."""
         seconds = time.monotonic() - self._started
         if self._live is not None:
-            shown = view.live(self.phase, seconds, self._sender, history, self._places)
-            self._live.update(shown, refresh=True)
+            self._live.update(self._view(history), refresh=True)
         elif seconds >= self._line_at:
             self._line_at += _LINE_SECONDS
             text = view.line(seconds, self._sender, history)
             self._console.print(text, soft_wrap=True, markup=False)
+
+    def save(self, history: History, path: Path) -> None:
+        """Write what a terminal shows of the newest snapshot as an SVG."""
+        console = Console(record=True, width=_WIDTH, file=io.StringIO(), highlight=False)
+        console.print(self._view(history))
+        console.save_svg(str(path), title="make run", unique_id="run")
+
+    def _view(self, history: History) -> RenderableType:
+        seconds = time.monotonic() - self._started
+        return view.live(self.phase, seconds, self._sender, history, self._places)
 
     def say(self, phase: str) -> None:
         """Change the phase."""
