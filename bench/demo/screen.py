@@ -15,7 +15,7 @@ from bench.demo.probe import History
 from bench.demo.sender import Sender
 
 _LINE_SECONDS: Final = 2.0
-_WIDTH: Final = 92  # of the picture
+_WIDTH: Final = 98  # of the picture
 
 
 class Screen:
