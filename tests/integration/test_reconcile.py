@@ -171,12 +171,24 @@ TAMPERINGS = [
         REFUSED,
     ),
     (
-        "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '1 h'"
-        " WHERE message_id = 'refused'",
+        "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '1 h',"
+        " due_at = due_at - interval '1 h' WHERE message_id = 'refused'",
         "overdue_refunds",
         REFUSED,
     ),
 ]
+
+
+async def test_a_refund_whose_time_has_not_come_is_not_overdue(
+    settled: dict[str, str], gateway: Gateway
+) -> None:
+    await gateway.database.execute(
+        "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '14 min',"
+        " due_at = now() + interval '1 min' WHERE message_id = 'refused'"
+    )
+    _, text = reconcile(settled, "--json")
+    checks = {check["name"]: check["differences"] for check in json.loads(text)["checks"]}
+    assert checks["overdue_refunds"] == 0
 
 
 async def test_an_entry_that_is_booked_by_hand_as_the_page_says_agrees(
