@@ -97,14 +97,12 @@ async def make_bed(
     """
     await asyncio.to_thread(stack.postgres.create_database, DATABASE)
     async with Proxy(stack.rabbitmq.port) as broker, Proxy(stack.postgres.port) as database:
-        dsn = stack.postgres.dsn(DATABASE)
         variables = {
             **stack.environment(DATABASE),
             **SETTINGS,
             **settings,
             "BILLING_BILL_CHARGE_MODE": "debit" if debits else "confirm",
-            "BILLING_JASMIN_AMQP_PORT": str(broker.port),
-            "BILLING_DATABASE_URL": dsn.replace(f":{urlsplit(dsn).port}/", f":{database.port}/"),
+            **_by_way_of(broker, database, stack),
         }
         await asyncio.to_thread(ServiceProcess(variables, place / "migrate.log", code).migrate)
         keeper = Keeper(variables, place, code)
@@ -113,7 +111,7 @@ async def make_bed(
         observer = Observer(
             [keeper], stack.rabbitmq.queues, rig.connect, lambda: struck, debits=debits
         )
-        gateway = Gateway(dsn)
+        gateway = Gateway(stack.postgres.dsn(DATABASE))
         publisher = Publisher(
             stack.rabbitmq.url(), rate=rate, may_send=lambda: observer.depth < brake
         )
@@ -131,6 +129,15 @@ async def make_bed(
                     task.cancel()
         finally:
             keeper.kill_all()
+
+
+def _by_way_of(broker: Proxy, database: Proxy, stack: Stack) -> dict[str, str]:
+    """Return the settings that lead the service to its servers by way of the proxies."""
+    dsn = stack.postgres.dsn(DATABASE)
+    return {
+        "BILLING_JASMIN_AMQP_PORT": str(broker.port),
+        "BILLING_DATABASE_URL": dsn.replace(f":{urlsplit(dsn).port}/", f":{database.port}/"),
+    }
 
 
 async def reconcile(bed: Bed) -> tuple[int, str]:
