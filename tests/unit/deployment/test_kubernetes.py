@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -20,6 +21,23 @@ POD = DEPLOYMENT["spec"]["template"]["spec"]
 MIGRATE = OBJECTS["Job", "billing-service-migrate"]["spec"]["template"]["spec"]
 KUSTOMIZATIONS = sorted(KUBERNETES.rglob("kustomization.yaml"))
 PODS = pytest.mark.parametrize("pod", [POD, MIGRATE], ids=["service", "migrate"])
+# The kinds of operators that extend Kubernetes; their schemas come with them.
+EXTENSIONS = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1"}
+BUILT_IN = [each for each in OBJECTS.values() if each["apiVersion"] not in EXTENSIONS]
+KINDS = pytest.mark.parametrize("manifest", BUILT_IN, ids=lambda each: each["kind"])
+
+
+@KINDS
+@pytest.mark.parametrize("version", ["1.27", "1.37"])
+def test_kubernetes_knows_every_field(manifest: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@KINDS
+def test_a_field_that_kubernetes_does_not_know_is_found(manifest: dict[str, Any]) -> None:
+    misspelt = {**manifest, "spec": {**manifest["spec"], "replica": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
+        kubernetes_validate.validate(misspelt, "1.37", strict=True)
 
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
