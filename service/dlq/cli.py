@@ -324,8 +324,9 @@ def _run(
     settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
 ) -> None:
     """Connect, act and show progress; end with the reason where that is impossible."""
-    from service.broker.errors import OUTAGES  # noqa: PLC0415
+    from service.broker.errors import OUTAGES, Unreachable  # noqa: PLC0415
     from service.dlq.actions import Halted  # noqa: PLC0415
+    from service.reasons import reason  # noqa: PLC0415
 
     try:
         asyncio.run(_session(settings, name, act))
@@ -335,9 +336,11 @@ def _run(
         fail(str(error), Exit.FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _lost("interrupted")
+    except Unreachable as error:
+        _lost(f"RabbitMQ is away: {error}")
     except OUTAGES as error:
         where = ", ".join(map(str, settings.jasmin.addresses))
-        _lost(f"RabbitMQ at {where} is away: {str(error) or type(error).__name__}")
+        _lost(f"RabbitMQ at {where} is away: {reason(error)}")
 
 
 def _lost(why: str) -> NoReturn:

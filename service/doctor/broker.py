@@ -12,8 +12,9 @@ from service.broker import probes
 from service.broker.depth import Depth, Missing, depth
 from service.broker.errors import OUTAGES
 from service.broker.topology import dead_queue_arguments, queue_arguments, sources_of
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
 from service.doctor.nodes import reach
+from service.reasons import reason
 from service.versions import is_old_rabbitmq
 
 if TYPE_CHECKING:

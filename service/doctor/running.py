@@ -8,7 +8,8 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

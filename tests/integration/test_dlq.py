@@ -475,6 +475,9 @@ def test_refusals_of_the_broker_are_explained(environment: dict[str, str]) -> No
     assert "refuses virtual host 'nowhere'" in nowhere.stderr
     away = run_to_end("dlq", "list", environment=environment | {"BILLING_JASMIN_AMQP_PORT": "1"})
     assert away.returncode == 1
-    assert "RabbitMQ at 127.0.0.1:1 is away" in away.stderr
+    assert away.stderr == (
+        "billing-service: RabbitMQ is away: 127.0.0.1:1: Connection refused; what was not removed "
+        "is where it was\n"
+    )
     for done in (wrong, nowhere, away):
         assert "Traceback" not in done.stderr
