@@ -18,6 +18,7 @@ from service.broker.topology import BILL, DLR, SUBMIT
 from service.commandline import ConfigOption, duration, fail, load_settings
 from service.dlq.selection import Selection
 from service.exits import CannotStart, Exit
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
@@ -195,14 +196,19 @@ def replay(
 
     if dry_run:
         _run(settings, "replay", act)
-        typer.echo(f"{tally.done - tally.kept:,} dead letters would be replayed")
+        typer.echo(f"{quantity(tally.done - tally.kept, 'dead letter')} would be replayed")
     else:
         with _telling(tally, "replayed"):
             _run(settings, "replay", act)
     if tally.kept:
+        kept = quantity(
+            tally.kept,
+            "cannot be replayed and stays: its",
+            "cannot be replayed and stay: their",
+        )
         _note(
-            f"{tally.kept:,} cannot be replayed and stay: their headers can be read or written "
-            "only in part; billing-service dlq export keeps what there is"
+            f"{kept} headers can be read or written only in part; billing-service dlq export "
+            "keeps what there is"
         )
 
 
@@ -282,12 +288,12 @@ def purge(
         found = actions.Tally()
         _run(settings, "purge", lambda c, tell: actions.count(c, selection, found, tell))
         if dry_run:
-            typer.echo(f"{found.done:,} dead letters would be removed")
+            typer.echo(f"{quantity(found.done, 'dead letter')} would be removed")
             return
         if not found.done:
             typer.echo("0 dead letters removed")
             return
-        if not typer.confirm(f"Remove {found.done:,} dead letters for good?"):
+        if not typer.confirm(f"Remove {quantity(found.done, 'dead letter')} for good?"):
             fail("nothing was removed", Exit.FAILED)
         selection = selection._replace(limit=found.done)
     tally = actions.Tally()
@@ -317,7 +323,7 @@ def _telling(tally: Tally, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        typer.echo(f"{tally.done:,} dead letters {what}")
+        typer.echo(f"{quantity(tally.done, 'dead letter')} {what}")
 
 
 def _run(

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from service.broker import marks
 from service.events.message import ROUTING_KEY
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,7 +135,7 @@ def _lines(letter: Letter, reveal: bool) -> Iterator[str]:
         if name not in _MARKS:
             shown = {name: value} if reveal else _hiding("", {name: value})
             yield f"  {json.dumps(shown, default=_octets, ensure_ascii=False)[1:-1]}"
-    yield f"body         {len(letter.message.body):,} bytes"
+    yield f"body         {quantity(len(letter.message.body), 'byte')}"
     yield from (f"  {text}" for text in _body(letter.message.body, reveal).splitlines())
 
 

@@ -217,10 +217,8 @@ async def test_replay_takes_only_what_is_selected(dead: Cemetery, gateway: Gatew
     await dead.bury(dlr("other", "DELIVRD")._replace(message_id="other"), reason=REFUSED)
     await dead.bury(bill("x", "b1"))
     wanted = dead.list()["letters"][3]
-    assert (
-        dead.ok("replay", "--stream", "dlr", "--reason", "refuses") == "1 dead letters replayed\n"
-    )
-    assert dead.ok("replay", "--id", wanted["id"]) == "1 dead letters replayed\n"
+    assert dead.ok("replay", "--stream", "dlr", "--reason", "refuses") == "1 dead letter replayed\n"
+    assert dead.ok("replay", "--id", wanted["id"]) == "1 dead letter replayed\n"
     assert dead.ok("replay", "--stream", "dlr", "--limit", "2") == "2 dead letters replayed\n"
     assert keys(await gateway.take(DLR.queue)) == Counter(["other", "m3", "m0", "m1"])
     await eventually(lambda: gateway.waiting(DLR.dead_queue), 2)
@@ -354,7 +352,7 @@ async def test_purge_removes_only_on_demand(dead: Cemetery, gateway: Gateway) ->
     assert "without a terminal give --yes" in unasked.stderr
     assert dead.ok("purge", "--dry-run") == "4 dead letters would be removed\n"
     assert dead.ok("purge", "--yes", "--reason", "nothing like it") == "0 dead letters removed\n"
-    assert dead.ok("purge", "--yes", "--limit", "1") == "1 dead letters removed\n"
+    assert dead.ok("purge", "--yes", "--limit", "1") == "1 dead letter removed\n"
     assert [row["message_id"] for row in dead.list("--stream", "dlr")["letters"]] == ["m1", "m2"]
     assert dead.ok("purge", "--yes") == "3 dead letters removed\n"
     assert dead.list()["total"] == 0
