@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.dlq.actions import Tally, Tell
     from service.settings import Settings
 
+STANDARD_OUTPUT = Path("-")
 LISTED = 50
 SHOWN = 20
 
@@ -216,7 +217,13 @@ def replay(
 def export(
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write, as JSON Lines.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write, as JSON Lines; - is standard output.",
+        ),
     ],
     stream: StreamOption = None,
     reason: ReasonOption = None,
@@ -229,10 +236,12 @@ def export(
 ) -> None:
     """Write dead letters to a file, whole and unmasked; they stay in the dead queue.
 
-    The file appears when it is complete, readable for its owner only.
+    The file appears when it is complete, readable for its owner only. It is to be looked at and
+    kept; no command reads it back.
     """
     from service.dlq import actions  # noqa: PLC0415
-    from service.dlq.files import whole_file  # noqa: PLC0415
+    from service.dlq.files import standard_output, whole_file  # noqa: PLC0415
+    from service.reasons import reason as why  # noqa: PLC0415
 
     selection = _selection(
         stream=stream,
@@ -243,8 +252,12 @@ def export(
         limit=limit,
     )
     settings, tally = load_settings(config), actions.Tally()
+    is_stream = output == STANDARD_OUTPUT
+    place = "standard output" if is_stream else output
+    if not is_stream and output.is_dir():
+        fail(f"{output} is a directory; give a file: --output {output / 'dead.jsonl'}", Exit.CONFIG)
     try:
-        with whole_file(output, replace=force) as file:
+        with standard_output() if is_stream else whole_file(output, replace=force) as file:
 
             async def act(connection: AbstractConnection, tell: Tell) -> None:
                 await actions.export(connection, selection, file, tally, tell)
@@ -252,9 +265,9 @@ def export(
             _run(settings, "export", act)
     except FileExistsError:
         fail(f"{output} exists; --force replaces it", Exit.CONFIG)
-    except OSError as error:
-        fail(f"cannot write {output}: {error.strerror or error}", Exit.FAILED)
-    typer.echo(f"{tally.done:,} dead letters exported to {output}")
+    except (actions.CannotWrite, OSError) as error:
+        fail(f"cannot write {place}: {why(error)}", Exit.FAILED)
+    typer.echo(f"{quantity(tally.done, 'dead letter')} exported to {place}", err=is_stream)
 
 
 @app.command()

@@ -67,13 +67,17 @@ class Cemetery:
         return run_to_end("dlq", *args, environment=self.environment | settings)
 
     def start(
-        self, *args: str, stdin: int = subprocess.DEVNULL, **settings: str
+        self,
+        *args: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        **settings: str,
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command("dlq", *args),
             env=clean_environment(self.environment | settings),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -342,6 +346,33 @@ async def test_export_writes_all_and_takes_nothing(
     assert nowhere.returncode == 1
     assert "cannot write" in nowhere.stderr
     assert os.listdir(tmp_path) == [file.name]
+    directory = dead.run("export", "--output", str(tmp_path), "--force")
+    assert directory.returncode == 2
+    assert directory.stderr == (
+        f"billing-service: {tmp_path} is a directory; give a file: --output {file}\n"
+    )
+
+
+async def test_export_to_standard_output_writes_nothing_else_there(dead: Cemetery) -> None:
+    await dead.bury(*receipts(3))
+    listed = [letter["id"] for letter in dead.list()["letters"]]
+    done = dead.run("export", "--output", "-", BILLING_LOG_LEVEL="DEBUG")
+    exported = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [letter["id"] for letter in exported] == listed
+    assert exported[2]["message_id"] == "m2"
+    assert (done.returncode, done.stderr) == (0, "3 dead letters exported to standard output\n")
+    assert "-" not in os.listdir()
+
+
+@pytest.mark.parametrize("count", [1, 300])  # seen at the end, or while there is more to write
+async def test_an_export_that_does_not_fit_is_told_of(dead: Cemetery, count: int) -> None:
+    await dead.bury(*receipts(count))
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = dead.start("export", "--output", "-", stdout=full)
+    os.close(full)
+    _, said = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert said == "billing-service: cannot write standard output: No space left on device\n"
 
 
 async def test_purge_removes_only_on_demand(dead: Cemetery, gateway: Gateway) -> None:
