@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.broker import marks
-from service.events.message import ROUTING_KEY
+from service.events.message import NO_MESSAGE_ID, ROUTING_KEY
 from service.quantities import quantity
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from service.dlq.letter import Letter
 
 HIDDEN: Final = "(hidden; --reveal shows it)"
-_MARKS = {marks.STREAM, marks.REASON, marks.TIME, marks.EXCHANGE, ROUTING_KEY}
+_MARKS = {marks.STREAM, marks.REASON, marks.TIME, marks.EXCHANGE, ROUTING_KEY, NO_MESSAGE_ID}
 # What a subscriber wrote. An operator may quote its beginning in a receipt.
 _TEXTS = frozenset({"text", "dlr_text", "short_message", "message_payload", "content"})
 # Identifiers and dates, digits though they may be.

@@ -216,6 +216,34 @@ async def test_what_is_refused_again_keeps_its_first_routing_key(
     assert "CC" not in message.headers
 
 
+async def test_what_had_no_message_id_has_none_after_a_replay(
+    start, dead: Cemetery, gateway: Gateway, stack: Stack, vhost: str
+) -> None:
+    service = await start().ready()
+    without = {  # the client library gives one to all that it publishes
+        "routing_key": "dlr.submit_sm_resp",
+        "properties": {"headers": {"type": "submit_sm_resp"}},
+        "payload": "ESME_ROK",
+        "payload_encoding": "string",
+    }
+    assert stack.rabbitmq.api("POST", f"/exchanges/{vhost}/messaging/publish", without)["routed"]
+    await eventually(lambda: gateway.waiting(DLR.dead_queue), 1)
+    (first,) = dead.list()["letters"]
+    assert (first["reason"], first["message_id"]) == ("property message-id is missing", None)
+    assert "message id   -\n" in dead.ok("show", first["id"])
+    assert dead.ok("replay") == "1 dead letter replayed\n"
+
+    async def again() -> str | None:
+        letters = dead.list()["letters"]
+        return letters[0]["reason"] if letters and letters[0]["id"] != first["id"] else None
+
+    await eventually(again, "property message-id is missing")
+    assert dead.list()["letters"][0]["message_id"] is None
+    assert await gateway.count("billing_parked") == 0
+    await dead._spy.purge()
+    assert await service.stop() == 0
+
+
 async def test_replay_takes_only_what_is_selected(dead: Cemetery, gateway: Gateway) -> None:
     await dead.bury(*receipts(5))
     await dead.bury(dlr("other", "DELIVRD")._replace(message_id="other"), reason=REFUSED)
