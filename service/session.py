@@ -52,7 +52,8 @@ async def open_session(
         connect(jasmin, f"{name} dead letters", addresses) as publishing,
     ):
         _tell_version(server_version(connection))
-        retirement = Retirement([s for s in topology.STREAMS.values() if s not in sources])
+        left = [source for source in topology.STREAMS.values() if source not in sources]
+        retirement = Retirement(left, jasmin.amqp_vhost)
         note(await topology.declare(connection, sources))
         note(await retirement.look(connection))
         dead_letters = await DeadLetters.open(publishing, sources)

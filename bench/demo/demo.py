@@ -30,6 +30,7 @@ from bench.stack.packages import REDIS
 from bench.stack.process import free_port
 from bench.stack.program import ProgramFailed
 from bench.stack.temporary import temporary_stack
+from service.quantities import quantity
 
 _DIRECTORY: Final = PROJECT / ".stack"
 _DATABASE: Final = "billing"
@@ -180,7 +181,7 @@ class Demo:
             if time.monotonic() > deadline:
                 raise ProgramFailed(f"not ready after {_READY_SECONDS:.0f} s: see {self._log}")
             await asyncio.sleep(0.1)
-        self._report(f"{len(ready)} workers ready")
+        self._report(f"{quantity(len(ready), 'worker')} ready")
 
     async def _watch(self, probe: Probe, ledger: Ledger) -> None:
         """Show the traffic until it is time to stop, and what is left of it until it is quiet."""

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.demo.probe import History
 from bench.demo.sender import Sender
+from service.quantities import quantity
 from service.status.view import SPARKS
 
 COLOURS: Final = {
@@ -49,7 +50,10 @@ def live(
     title = Text.assemble(
         ("billing-service", "bold"),
         f"  {seconds:.0f} s  ",
-        (f"{sum(ready.values())}/{len(ready)} workers ready", _good(all(ready.values()))),
+        (
+            f"{sum(ready.values())}/{quantity(len(ready), 'worker')} ready",
+            _good(all(ready.values())),
+        ),
         "  ",
         (phase, "bold yellow"),
     )

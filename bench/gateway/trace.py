@@ -13,6 +13,7 @@ from bench.gateway.sms import Sms
 from bench.gateway.story import Story, tell_stories
 from bench.gateway.traffic import Traffic
 from bench.smsc.journal import SentReceipt
+from service.quantities import quantity
 
 _SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.005
@@ -88,7 +89,7 @@ async def _watch(pool: asyncpg.Pool, sms: Sms) -> AsyncIterator[Step]:
 
 
 def _written(row: asyncpg.Record) -> str:
-    parts = "1 part" if row["parts"] == 1 else f"{row['parts']} parts"
+    parts = quantity(row["parts"], "part")
     return (
         f"new CDR: from {row['sender']} to {row['msisdn']}, {parts}, by {row['connector_id']}, "
         f"account {row['account']}, price {row['price']} {row['currency']}"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from bench.lab.contestant import SERVICE, settings_of
 from bench.lab.workload import Workload
+from service.quantities import quantity
 from service.settings import MAX_WORKERS, Stream
 
 
@@ -38,8 +39,9 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         size, prefetch, workers, flush_ms = self
-        plural = "" if workers == 1 else "s"
-        return f"batch {size}, prefetch {prefetch}, {workers} worker{plural}, flush {flush_ms} ms"
+        return (
+            f"batch {size}, prefetch {prefetch}, {quantity(workers, 'worker')}, flush {flush_ms} ms"
+        )
 
 
 @dataclass(frozen=True)

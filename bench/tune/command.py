@@ -14,6 +14,7 @@ from bench.lab.workload import Kind, Workload
 from bench.tune.cell import Axes, Grid, admit
 from bench.tune.search import Budget, Search
 from bench.tune.tuning import Tuning
+from service.quantities import quantity
 
 _LATENCY: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 
@@ -173,6 +174,6 @@ def _milliseconds(text: str) -> float:
 def _say_refused(grid: Grid) -> None:
     """Say what is left out. Raises typer.BadParameter when that is all."""
     for reason, cells in Counter(refusal.reason for refusal in grid.refused).items():
-        print(f"left out: {cells} cell{'' if cells == 1 else 's'}: {reason}")
+        print(f"left out: {quantity(cells, 'cell')}: {reason}")
     if not grid.admitted:
         raise typer.BadParameter("the service would refuse all of these settings")

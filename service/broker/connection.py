@@ -20,9 +20,16 @@ from aiormq.exceptions import (
 
 from service import tls
 from service.addresses import Address, Turns
-from service.broker.errors import OUTAGES, HeldTooLong, SessionLost, opening_channel
+from service.broker.errors import (
+    OUTAGES,
+    HeldTooLong,
+    SessionLost,
+    Unreachable,
+    opening_channel,
+)
 from service.broker.transport import PeelingConnection
 from service.exits import CannotStart
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
@@ -60,7 +67,7 @@ async def connect(
     Raises:
         CannotStart: the broker refuses the user, the password or the virtual host; or one side
             does not speak TLS, or does not trust the other.
-        AMQPError, OSError, TimeoutError: it is away.
+        Unreachable: it is away.
     """
     addresses = addresses or in_turn(settings)
     connection = await _connect_to_any(settings, name, addresses)
@@ -92,7 +99,7 @@ async def _connect_to_any(
     for failure in failures:
         if isinstance(failure, CannotStart):
             raise failure
-    raise ConnectionError("; ".join(map(str, failures))) from failures[-1]
+    raise Unreachable("; ".join(map(str, failures))) from failures[-1]
 
 
 async def _connect_to(address: Address, settings: Jasmin, name: str) -> PeelingConnection:
@@ -107,7 +114,7 @@ async def _connect_to(address: Address, settings: Jasmin, name: str) -> PeelingC
     except TimeoutError as error:
         raise ConnectionError(f"{address}: no answer within {CONNECT_SECONDS:g} s") from error
     except OUTAGES as error:
-        raise ConnectionError(f"{address}: {str(error) or type(error).__name__}") from error
+        raise ConnectionError(f"{address}: {reason(error)}") from error
     connection.address = address
     return connection
 

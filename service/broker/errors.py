@@ -15,6 +15,10 @@ class BrokenContent(ConnectionError):
     """Frames came that do not make a delivery; the transport is closed for it."""
 
 
+class Unreachable(ConnectionError):
+    """No address of the broker takes a connection; the text names each of them, and says why."""
+
+
 class SessionLost(ConnectionError):
     """The session with the broker is over; what it had not acknowledged will come again."""
 

@@ -11,7 +11,7 @@ from aio_pika import Message as AmqpMessage
 from pamqp import encode
 
 from service.broker.properties import ACQUIRED_COUNT, DELIVERY_COUNT, SENT_TIME
-from service.events.message import ROUTING_KEY, UNREADABLE, Message
+from service.events.message import NO_MESSAGE_ID, ROUTING_KEY, UNREADABLE, Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ PREFIX: Final = "x-billing-"
 STREAM: Final = "x-billing-stream"
 REASON: Final = "x-billing-reason"
 TIME: Final = "x-billing-dead-at"
-# Where the message was published first; this and ROUTING_KEY survive a replay.
+# Where the message was published first; this, ROUTING_KEY and NO_MESSAGE_ID survive a replay.
 EXCHANGE: Final = "x-billing-exchange"
 # Names of its own headers, where these cannot be published again as they were.
 HEADERS: Final = "x-billing-headers"
@@ -76,6 +76,7 @@ def mark(stream: str, source: Source, message: Message, reason: str) -> AmqpMess
             TIME: datetime.now(UTC).isoformat(timespec="milliseconds"),
             EXCHANGE: exchange,
             ROUTING_KEY: routing_key,
+            **_without_id(message),
         },
     )
 
@@ -100,7 +101,9 @@ def read(source: Source, message: Message) -> Death:
 
 
 def unmark(message: Message, death: Death) -> AmqpMessage:
-    """Return a dead letter's message as it is replayed, with nothing but its origin to mark it.
+    """Return a dead letter's message as it is replayed.
+
+    Nothing marks it but its origin and, where it had no id, that.
 
     Raises:
         HeadersLost: its own headers cannot be read or not be written again. Those that were lost
@@ -114,7 +117,12 @@ def unmark(message: Message, death: Death) -> AmqpMessage:
         body=message.body,
         message_id=message.message_id,
         delivery_mode=DeliveryMode.PERSISTENT,
-        headers={**own, EXCHANGE: death.exchange, ROUTING_KEY: death.routing_key},
+        headers={
+            **own,
+            EXCHANGE: death.exchange,
+            ROUTING_KEY: death.routing_key,
+            **_without_id(message),
+        },
     )
 
 
@@ -122,6 +130,11 @@ def _origin(source: Source, message: Message) -> tuple[str, str]:
     """Return where a message was published first, which is elsewhere if it has been replayed."""
     is_replay = message.exchange == "" and message.routing_key == source.queue
     return _carried(message) if is_replay else (message.exchange, message.routing_key)
+
+
+def _without_id(message: Message) -> dict[str, str]:
+    """Return the mark of a message that has no id."""
+    return {} if message.message_id else {NO_MESSAGE_ID: "true"}
 
 
 def _carried(message: Message) -> tuple[str, str]:

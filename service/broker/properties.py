@@ -7,14 +7,14 @@ tables), with the value types as RabbitMQ writes them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 from pamqp.header import ContentHeader
 
-from service.events.message import UNREADABLE
+from service.events.message import NO_MESSAGE_ID, UNREADABLE
 
 # Set by quorum queues on a message that is delivered again: how often it has been before.
 DELIVERY_COUNT: Final = "x-delivery-count"
@@ -54,7 +54,7 @@ class Properties(msgspec.Struct, gc=False):
     """What this service looks at.
 
     Attributes:
-        message_id: as set by the publisher.
+        message_id: as set by the first publisher.
         headers: the header table, without what the broker adds at each delivery.
         timestamp: POSIX time in seconds.
         delivery_count: how often a quorum queue has delivered it before; None where it was not.
@@ -117,7 +117,9 @@ def decode(header: bytes) -> Properties:
 
 
 def _learn(header: bytes, decoded: Properties) -> None:
-    """Remember the layout of a header whose values are all texts."""
+    """Remember the layout of a header whose values are all texts, and whose id is its own."""
+    if NO_MESSAGE_ID in decoded.headers:
+        return
     spans = []
     at = _TABLE
     for name, value in decoded.headers.items():
@@ -151,7 +153,7 @@ def _quickly(header: bytes) -> Properties:
     message_id = None
     if flags & _MESSAGE_ID:
         message_id = header[at + 1 : at + 1 + header[at]].decode()
-    return Properties(message_id, headers, None, _taken_count(headers))
+    return Properties(own_id(message_id, headers), headers, None, _taken_count(headers))
 
 
 def _read_table(data: bytes, at: int, end: int, into: dict[str, Any]) -> None:
@@ -194,11 +196,16 @@ def _thoroughly(header: bytes) -> Properties:
     properties = content.properties
     headers: dict[str, Any] = properties.headers or {}
     return Properties(
-        message_id=properties.message_id,
+        message_id=own_id(properties.message_id, headers),
         headers=headers,
         timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
         delivery_count=_taken_count(headers),
     )
+
+
+def own_id(message_id: str | None, headers: Mapping[str, Any]) -> str | None:
+    """Return a message id, unless it was only given when the message was dead."""
+    return None if NO_MESSAGE_ID in headers else message_id
 
 
 def _taken_count(headers: dict[str, Any]) -> int | None:

@@ -10,6 +10,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from service.broker import topology
 from service.broker.depth import Missing, depth
 from service.exits import CannotStart
+from service.settings import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,10 +31,12 @@ class Retirement:
 
     Args:
         sources: what is not consumed.
+        vhost: the virtual host that it is in.
     """
 
-    def __init__(self, sources: Collection[Source]) -> None:
+    def __init__(self, sources: Collection[Source], vhost: str) -> None:
         self._sources = sources
+        self._vhost = vhost
         self._unused: set[Source] = set()
         # Not asked for again, as RabbitMQ logs each time that it refuses.
         self._gone: set[str] = set()
@@ -73,14 +76,13 @@ class Retirement:
                 log.error(str(error))
         else:
             self._unused.add(source)
-            _tell(source, found)
+            self._tell(source, found)
 
-
-def _tell(source: Source, found: Depth) -> None:
-    setting = f"{source.section}.enabled (BILLING_{source.section.upper()}_ENABLED)"
-    log.warning(
-        f"{source.queue} is left behind, as {setting} is false: nobody consumes it, and it will "
-        "take no more. Set it to true to settle what is in it, or delete the queue "
-        f"(rabbitmqctl delete_queue {source.queue})",
-        messages=found.waiting,
-    )
+    def _tell(self, source: Source, found: Depth) -> None:
+        setting = f"{source.section}.enabled ({variable_of(source.section, 'enabled')})"
+        log.warning(
+            f"{source.queue} is left behind, as {setting} is false: nobody consumes it, and it "
+            "will take no more. Set it to true to settle what is in it, or delete the queue "
+            f"({topology.deletion(self._vhost, source.queue)})",
+            messages=found.waiting,
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager, suppress
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aio_pika import ExchangeType
@@ -21,6 +22,7 @@ from aiormq.exceptions import (
 from service.broker.connection import channel_of
 from service.broker.errors import opening_channel
 from service.exits import CannotStart
+from service.settings import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -175,7 +177,8 @@ def _explaining(source: Source) -> Iterator[None]:
 
 _MISMATCH = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for (?P<kind>queue|exchange) '(?P<name>[^']+)'"
-    r".*?(?:received (?P<wanted>.+?) but current is (?P<found>.+?))?$",
+    r" in vhost '(?P<vhost>.+?)': ?"
+    r"(?:received (?P<wanted>.+?) but current is (?P<found>.+?))?$",
     re.DOTALL,
 )
 
@@ -183,6 +186,11 @@ _MISMATCH = re.compile(
 _SETTINGS: Final = {"x-queue-type": "queue_type", "x-max-length": "max_length"}
 
 _TYPED_VALUE = re.compile(r"the value ('[^']*') of type '\w+'")
+_GUIDE: Final = 'docs/operations.md, "Another queue"'
+_DEAD_EMPTIED: Final = (
+    "replay or remove what is in it (billing-service dlq replay or dlq purge; nothing reads back "
+    "what dlq export writes)"
+)
 
 
 class Mismatch(NamedTuple):
@@ -192,6 +200,7 @@ class Mismatch(NamedTuple):
         argument: its name; one of several that differ.
         kind: queue or exchange.
         name: of the queue or exchange.
+        vhost: the virtual host that it is in.
         wanted: what is declared; None where RabbitMQ does not say.
         found: what it has: none, or a value in quotes; likewise.
     """
@@ -199,6 +208,7 @@ class Mismatch(NamedTuple):
     argument: str
     kind: str
     name: str
+    vhost: str
     wanted: str | None
     found: str | None
 
@@ -210,31 +220,53 @@ def mismatch(text: str) -> Mismatch | None:
 
 
 def explain_mismatch(text: str) -> str:
-    """Say which argument differs and what to do about it."""
+    """Say which argument differs and what to do about it, so that no event is lost by that."""
     read = mismatch(text)
     if read is None:
         return f"RabbitMQ refuses the topology: {text}"
-    argument, kind, name, wanted, found = read
-    what = (
-        f"{kind} {name} exists with another {argument}: it has {found or 'something else'}"
-        f", this service declares {wanted or 'another value'}"
+    remedy = _exchange_remedy if read.kind == "exchange" else _queue_remedy
+    return (
+        f"{read.kind} {read.name} exists with another {read.argument}: it has "
+        f"{read.found or 'something else'}, this service declares {read.wanted or 'another value'}"
+        f". {remedy(read)}"
     )
-    if kind == "exchange":
+
+
+def _exchange_remedy(read: Mismatch) -> str:
+    return (
+        "Jasmin needs it as topic, not durable, not auto-delete: stop who declared it otherwise, "
+        f"delete it (rabbitmqadmin --vhost {quote(read.vhost)} delete exchange name={read.name}) "
+        "and restart Jasmin"
+    )
+
+
+def _queue_remedy(read: Mismatch) -> str:
+    """Say how to start with the queue as it is; how to have another one without losing events."""
+    source = next(s for s in STREAMS.values() if read.name in {s.queue, s.dead_queue})
+    is_dead = read.name == source.dead_queue
+    setting, old = _SETTINGS.get(read.argument), _value_of_setting(read)
+    if setting and old:
+        emptied = f", {_DEAD_EMPTIED}, and let {source.queue}" if is_dead else " and let the queue"
         return (
-            f"{what}. Jasmin needs it as topic, not durable, not auto-delete: stop who declared "
-            f"it otherwise, delete it (rabbitmqadmin delete exchange name={name}) and restart "
-            "Jasmin"
+            f"Set {source.section}.{setting} ({variable_of(source.section, setting)}) back to "
+            f"{old} and start. To change it, first stop Jasmin{emptied} run empty: {_GUIDE}"
         )
-    section = next(s.section for s in STREAMS.values() if name in {s.queue, s.dead_queue})
-    setting = _SETTINGS.get(argument)
-    hint = (
-        f", or set {section}.{setting} (BILLING_{section.upper()}_{setting.upper()}) to what it has"
-        if setting
-        else ""
+    emptied = _DEAD_EMPTIED if is_dead else "let what has consumed it so far empty it"
+    return (
+        f"No setting allows that. Stop Jasmin, {emptied}, delete it "
+        f"({deletion(read.vhost, read.name)}) and start: {_GUIDE}"
     )
-    emptied = (
-        "Keep what is in it (billing-service dlq export)"
-        if name.endswith(".dead")
-        else "Let the queue run empty"
-    )
-    return f"{what}. {emptied}, delete it (rabbitmqctl delete_queue {name}) and start again{hint}"
+
+
+def deletion(vhost: str, queue: str) -> str:
+    """Return the command that deletes a queue."""
+    return f"rabbitmqctl delete_queue -p {quote(vhost)} {queue}"
+
+
+def _value_of_setting(read: Mismatch) -> str | None:
+    """Return what a setting must be for the queue to be as it is; None where that cannot be."""
+    if read.found is None:
+        return "what it was"
+    if read.found == "none":
+        return "classic" if read.argument == "x-queue-type" else None
+    return read.found.strip("'")

@@ -14,6 +14,7 @@ from service.broker.depth import Missing, depth
 from service.broker.errors import SessionLost
 from service.exits import CannotStart
 from service.ops import metrics
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -61,7 +62,8 @@ async def watch(
         for consumer in consumers:
             count = waiting.get(consumer.queue, 0)
             if consumer.is_starved(count):
-                raise SessionLost(f"{consumer.queue}: {count} messages wait and none arrives")
+                starved = quantity(count, "message waits", "messages wait")
+                raise SessionLost(f"{consumer.queue}: {starved} and none arrives")
 
 
 async def _answer(asking: Coroutine[None, None, T]) -> T:

@@ -20,6 +20,7 @@ from service.broker.connection import channel_of
 from service.broker.publisher import Publisher
 from service.dlq.queue import DeadQueue, waiting
 from service.events.message import to_json
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -46,6 +47,10 @@ OTHER_REASONS = "(other reasons)"
 
 class Halted(Exception):
     """It cannot go on; the text says why and what to do."""
+
+
+class CannotWrite(Exception):
+    """What an export is written to takes no more; the text says why."""
 
 
 class Listing(NamedTuple):
@@ -164,10 +169,17 @@ async def export(
     tally: Tally,
     tell: Tell,
 ) -> None:
-    """Write the selected letters as JSON Lines; all of them stay where they are."""
+    """Write the selected letters as JSON Lines; all of them stay where they are.
+
+    Raises:
+        CannotWrite: the file takes no more.
+    """
     async with aclosing(walk(connection, selection, tell)) as found:
         async for _, letters in found:
-            file.writelines(line(letter) for letter in letters)
+            try:
+                file.writelines(line(letter) for letter in letters)
+            except OSError as error:  # not to be taken for one of the connection
+                raise CannotWrite(reason(error)) from error
             tally.done += len(letters)
 
 

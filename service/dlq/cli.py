@@ -18,6 +18,7 @@ from service.broker.topology import BILL, DLR, SUBMIT
 from service.commandline import ConfigOption, duration, fail, load_settings
 from service.dlq.selection import Selection
 from service.exits import CannotStart, Exit
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from service.dlq.actions import Tally, Tell
     from service.settings import Settings
 
+STANDARD_OUTPUT = Path("-")
 LISTED = 50
 SHOWN = 20
 
@@ -195,14 +197,19 @@ def replay(
 
     if dry_run:
         _run(settings, "replay", act)
-        typer.echo(f"{tally.done - tally.kept:,} dead letters would be replayed")
+        typer.echo(f"{quantity(tally.done - tally.kept, 'dead letter')} would be replayed")
     else:
         with _telling(tally, "replayed"):
             _run(settings, "replay", act)
     if tally.kept:
+        kept = quantity(
+            tally.kept,
+            "cannot be replayed and stays: its",
+            "cannot be replayed and stay: their",
+        )
         _note(
-            f"{tally.kept:,} cannot be replayed and stay: their headers can be read or written "
-            "only in part; billing-service dlq export keeps what there is"
+            f"{kept} headers can be read or written only in part; billing-service dlq export "
+            "keeps what there is"
         )
 
 
@@ -210,7 +217,13 @@ def replay(
 def export(
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write, as JSON Lines.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write, as JSON Lines; - is standard output.",
+        ),
     ],
     stream: StreamOption = None,
     reason: ReasonOption = None,
@@ -223,10 +236,12 @@ def export(
 ) -> None:
     """Write dead letters to a file, whole and unmasked; they stay in the dead queue.
 
-    The file appears when it is complete, readable for its owner only.
+    The file appears when it is complete, readable for its owner only. It is to be looked at and
+    kept; no command reads it back.
     """
     from service.dlq import actions  # noqa: PLC0415
-    from service.dlq.files import whole_file  # noqa: PLC0415
+    from service.dlq.files import standard_output, whole_file  # noqa: PLC0415
+    from service.reasons import reason as why  # noqa: PLC0415
 
     selection = _selection(
         stream=stream,
@@ -237,8 +252,12 @@ def export(
         limit=limit,
     )
     settings, tally = load_settings(config), actions.Tally()
+    is_stream = output == STANDARD_OUTPUT
+    place = "standard output" if is_stream else output
+    if not is_stream and output.is_dir():
+        fail(f"{output} is a directory; give a file: --output {output / 'dead.jsonl'}", Exit.CONFIG)
     try:
-        with whole_file(output, replace=force) as file:
+        with standard_output() if is_stream else whole_file(output, replace=force) as file:
 
             async def act(connection: AbstractConnection, tell: Tell) -> None:
                 await actions.export(connection, selection, file, tally, tell)
@@ -246,9 +265,9 @@ def export(
             _run(settings, "export", act)
     except FileExistsError:
         fail(f"{output} exists; --force replaces it", Exit.CONFIG)
-    except OSError as error:
-        fail(f"cannot write {output}: {error.strerror or error}", Exit.FAILED)
-    typer.echo(f"{tally.done:,} dead letters exported to {output}")
+    except (actions.CannotWrite, OSError) as error:
+        fail(f"cannot write {place}: {why(error)}", Exit.FAILED)
+    typer.echo(f"{quantity(tally.done, 'dead letter')} exported to {place}", err=is_stream)
 
 
 @app.command()
@@ -282,12 +301,12 @@ def purge(
         found = actions.Tally()
         _run(settings, "purge", lambda c, tell: actions.count(c, selection, found, tell))
         if dry_run:
-            typer.echo(f"{found.done:,} dead letters would be removed")
+            typer.echo(f"{quantity(found.done, 'dead letter')} would be removed")
             return
         if not found.done:
             typer.echo("0 dead letters removed")
             return
-        if not typer.confirm(f"Remove {found.done:,} dead letters for good?"):
+        if not typer.confirm(f"Remove {quantity(found.done, 'dead letter')} for good?"):
             fail("nothing was removed", Exit.FAILED)
         selection = selection._replace(limit=found.done)
     tally = actions.Tally()
@@ -317,15 +336,16 @@ def _telling(tally: Tally, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        typer.echo(f"{tally.done:,} dead letters {what}")
+        typer.echo(f"{quantity(tally.done, 'dead letter')} {what}")
 
 
 def _run(
     settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
 ) -> None:
     """Connect, act and show progress; end with the reason where that is impossible."""
-    from service.broker.errors import OUTAGES  # noqa: PLC0415
+    from service.broker.errors import OUTAGES, Unreachable  # noqa: PLC0415
     from service.dlq.actions import Halted  # noqa: PLC0415
+    from service.reasons import reason  # noqa: PLC0415
 
     try:
         asyncio.run(_session(settings, name, act))
@@ -335,9 +355,11 @@ def _run(
         fail(str(error), Exit.FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _lost("interrupted")
+    except Unreachable as error:
+        _lost(f"RabbitMQ is away: {error}")
     except OUTAGES as error:
         where = ", ".join(map(str, settings.jasmin.addresses))
-        _lost(f"RabbitMQ at {where} is away: {str(error) or type(error).__name__}")
+        _lost(f"RabbitMQ at {where} is away: {reason(error)}")
 
 
 def _lost(why: str) -> NoReturn:

@@ -1,13 +1,25 @@
-"""Writes a file that is there as a whole or not at all."""
+"""Where an export goes: a file that is there as a whole or not at all, or standard output."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Open standard output to write octets to.
+
+    Raises:
+        OSError: its reader has gone, or it takes no more.
+    """
+    with open(sys.stdout.fileno(), "wb", closefd=False) as output:
+        yield cast("BinaryIO", output)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from service.broker import marks
 from service.broker.marks import Death
+from service.broker.properties import own_id
 from service.events.message import Message
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def letter(stream: str, source: Source, delivered: DeliveredMessage) -> Letter:
     """Read what ``basic.get`` has delivered."""
     frame: Any = delivered.delivery
     properties = delivered.header.properties
+    headers = properties.headers or {}
     message = Message(
         exchange=frame.exchange,
         routing_key=frame.routing_key,
-        message_id=properties.message_id,
-        headers=properties.headers or {},
+        message_id=own_id(properties.message_id, headers),
+        headers=headers,
         body=delivered.body,
     )
     return Letter(frame.delivery_tag, stream, message, marks.read(source, message))

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from service.broker import marks
-from service.events.message import ROUTING_KEY
+from service.events.message import NO_MESSAGE_ID, ROUTING_KEY
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from service.dlq.letter import Letter
 
 HIDDEN: Final = "(hidden; --reveal shows it)"
-_MARKS = {marks.STREAM, marks.REASON, marks.TIME, marks.EXCHANGE, ROUTING_KEY}
+_MARKS = {marks.STREAM, marks.REASON, marks.TIME, marks.EXCHANGE, ROUTING_KEY, NO_MESSAGE_ID}
 # What a subscriber wrote. An operator may quote its beginning in a receipt.
 _TEXTS = frozenset({"text", "dlr_text", "short_message", "message_payload", "content"})
 # Identifiers and dates, digits though they may be.
@@ -134,7 +135,7 @@ def _lines(letter: Letter, reveal: bool) -> Iterator[str]:
         if name not in _MARKS:
             shown = {name: value} if reveal else _hiding("", {name: value})
             yield f"  {json.dumps(shown, default=_octets, ensure_ascii=False)[1:-1]}"
-    yield f"body         {len(letter.message.body):,} bytes"
+    yield f"body         {quantity(len(letter.message.body), 'byte')}"
     yield from (f"  {text}" for text in _body(letter.message.body, reveal).splitlines())
 
 

@@ -12,8 +12,10 @@ from service.broker import probes
 from service.broker.depth import Depth, Missing, depth
 from service.broker.errors import OUTAGES
 from service.broker.topology import dead_queue_arguments, queue_arguments, sources_of
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
 from service.doctor.nodes import reach
+from service.quantities import quantity
+from service.reasons import reason
 from service.versions import is_old_rabbitmq
 
 if TYPE_CHECKING:
@@ -163,14 +165,15 @@ async def _compared(
 
 def _consumed(name: str, found: Depth) -> Finding:
     if found.consumers:
-        return ok("consumers", f"queue {name}: {found.consumers:,} consumers")
+        return ok("consumers", f"queue {name}: {quantity(found.consumers, 'consumer')}")
     says = f"queue {name}: nobody consumes"
     remedy = "start billing-service run, or read in its log why it does not consume"
     return (problem if found.waiting else warning)("consumers", says, remedy)
 
 
 def _waiting(name: str, found: Depth, max_length: int) -> Finding:
-    says = f"queue {name}: {found.waiting:,} messages wait, of {max_length:,} that it holds"
+    waiting = quantity(found.waiting, "message waits", "messages wait")
+    says = f"queue {name}: {waiting}, of {max_length:,} that it holds"
     if found.waiting >= FILLING * max_length:
         return problem(
             "waiting",
@@ -198,7 +201,7 @@ async def _dead_queues(connection: AbstractConnection, sources: Sources) -> Asyn
         if found.waiting:
             yield warning(
                 "dead_letters",
-                f"queue {name}: {found.waiting:,} dead letters",
+                f"queue {name}: {quantity(found.waiting, 'dead letter')}",
                 f"billing-service dlq list --stream {source.stream} tells their reasons and since "
                 "when, the oldest first",
             )

@@ -10,8 +10,9 @@ import asyncpg
 
 from service.database_url import place
 from service.doctor import server, waiting
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
 from service.doctor.look import Look, look
+from service.reasons import reason
 from service.store import pool
 from service.store.errors import describe
 from service.store.hosts import CONNECT_SECONDS

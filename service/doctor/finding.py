@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -57,16 +55,3 @@ def warning(check: str, says: str, remedy: str = "") -> Finding:
 def problem(check: str, says: str, remedy: str = "") -> Finding:
     """Return that somebody must act."""
     return Finding(check, Level.PROBLEM, says, remedy)
-
-
-def reason(error: BaseException) -> str:
-    """Return, in a line, why something could not be reached."""
-    cause, below = error, error.__cause__
-    while below is not None:
-        cause, below = below if isinstance(below, OSError) else cause, below.__cause__
-    number = cause.errno if isinstance(cause, OSError) else None
-    if number and number > 0 and not isinstance(cause, ssl.SSLError):
-        return os.strerror(number)
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    return (str(cause) or type(cause).__name__).splitlines()[0]

@@ -12,7 +12,8 @@ from yarl import URL
 
 from service import tls
 from service.broker.topology import sources_of
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

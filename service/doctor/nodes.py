@@ -9,8 +9,9 @@ from service.addresses import Turns
 from service.broker.connection import connect
 from service.broker.errors import OUTAGES
 from service.broker.transport import PeelingConnection
-from service.doctor.finding import Finding, problem, reason, warning
+from service.doctor.finding import Finding, problem, warning
 from service.exits import CannotStart
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack

@@ -12,6 +12,7 @@ import orjson
 import typer
 
 from service.doctor.finding import Level
+from service.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,8 +74,8 @@ def _summary(counts: Counter[Level]) -> str:
     """Say how many of each kind there are."""
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     parts = {
-        f"{problems} problem{'' if problems == 1 else 's'}": problems,
-        f"{warnings} warning{'' if warnings == 1 else 's'}": warnings,
+        quantity(problems, "problem"): problems,
+        quantity(warnings, "warning"): warnings,
         f"{counts[Level.UNKNOWN]} not looked at": counts[Level.UNKNOWN],
     }
     return ", ".join(text for text, number in parts.items() if number) or "all is well"

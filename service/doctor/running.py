@@ -8,7 +8,9 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.doctor.finding import Finding, ok, problem, reason, unknown, warning
+from service.doctor.finding import Finding, ok, problem, unknown, warning
+from service.quantities import quantity
+from service.reasons import reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -48,7 +50,8 @@ def _readiness(url: str, body: bytes) -> Finding:
         raise ValueError("something else answers")
     idle = sorted(name for name, is_ready in told["workers"].items() if not is_ready)
     if not idle:
-        return ok("readyz", f"the service at {url} is ready: {len(told['workers'])} workers")
+        workers = quantity(len(told["workers"]), "worker")
+        return ok("readyz", f"the service at {url} is ready: {workers}")
     circuits = told.get("circuits", {})
     away = [name for name in idle if circuits.get(name, "closed") != "closed"]
     why = f"; PostgreSQL is away for {', '.join(away)}" if away else ""
@@ -70,16 +73,22 @@ def _failures(text: str) -> Iterator[Finding]:
     refused = {stream: n for (stream, outcome), n in counts.items() if n and outcome == "refused"}
     requeued = {stream: n for (stream, outcome), n in counts.items() if n and outcome == "requeued"}
     for stream, number in refused.items():
+        messages = quantity(
+            number,
+            "message since the start could not be applied as it is",
+            "messages since the start could not be applied as they are",
+        )
         yield warning(
             "format",
-            f"{stream}: {number:,} messages since the start could not be applied as they are: "
+            f"{stream}: {messages}: "
             "neither the JSON contract nor Jasmin's native format, or refused by the database",
             f"billing-service dlq list --stream {stream} tells why",
         )
     for stream, number in requeued.items():
         yield warning(
             "unexpected_errors",
-            f"{stream}: {number:,} times since the start a message made the service fail: a bug",
+            f"{stream}: {quantity(number, 'time')} since the start a message made the service "
+            "fail: a bug",
             "report the stack trace in its log",
         )
     if not (refused or requeued):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from service.doctor.finding import Finding, ok, problem, warning
+from service.quantities import quantity
 from service.store import pool
 from service.store.sql import statement
 from service.versions import OLDEST_POSTGRESQL
@@ -111,7 +112,8 @@ async def _room(look: Look) -> AsyncIterator[Finding]:
     """Compare the connections that workers open with those that are allowed."""
     workers, allowed = look.settings.workers, look.server["connections"]
     needed = workers * pool.size(captures=look.settings.capture.enabled)
-    says = f"{workers} workers open up to {needed} connections; {allowed} are allowed in all"
+    opened = quantity(workers, "worker opens", "workers open")
+    says = f"{opened} up to {needed} connections; {allowed} are allowed in all"
     if needed > allowed and not look.settings.database.pgbouncer:
         yield problem(
             "connections",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from service.dlq.view import printable
 from service.doctor.finding import Finding, ok, problem, unknown, warning
 from service.durations import span
+from service.quantities import quantity
 from service.store.sql import statement
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ async def _parked(look: Look) -> AsyncIterator[Finding]:
         yield ok("parked", "no events are parked")
         return
     for row in rows:
+        parked = quantity(row["parked"], "event is parked", "events are parked")
         yield _aged(
             "parked",
-            f"{row['stream']}: {row['parked']:,} events are parked, the oldest for "
-            f"{span(row['oldest'])}",
+            f"{row['stream']}: {parked}, the oldest for {span(row['oldest'])}",
             row["oldest"],
             look.settings.parking.ttl,
-            f"after {span(look.settings.parking.ttl)} they become dead letters; see below",
+            f"after {span(look.settings.parking.ttl)} it becomes a dead letter; see below",
         )
     if not await _has_index(look.connection):
         yield unknown("parked", "what they wait for: not looked at without an index on message_id")
@@ -59,7 +60,7 @@ async def _has_index(connection: asyncpg.Connection) -> bool:
 def _want(row: asyncpg.Record, unmapped: int) -> tuple[str, str]:
     """Say what events wait for, and where that should come from."""
     keys = ", ".join(map(printable, row["keys"]))
-    says = f"{row['stream']}: {row['events']:,} events wait"
+    says = f"{row['stream']}: {quantity(row['events'], 'event waits', 'events wait')}"
     match row["want"]:
         case "cdr":
             return (
@@ -69,8 +70,8 @@ def _want(row: asyncpg.Record, unmapped: int) -> tuple[str, str]:
             )
         case "account":
             return (
-                f"{says} for the accounts of Jasmin's uids {keys} ({unmapped:,} accounts have no "
-                "jasmin_uid)",
+                f"{says} for the accounts of Jasmin's uids {keys} "
+                f"({quantity(unmapped, 'account has', 'accounts have')} no jasmin_uid)",
                 "with psql: UPDATE accounts SET jasmin_uid = 'UID' WHERE id = 'ID OF THE ACCOUNT'",
             )
         case "balance":
@@ -100,7 +101,8 @@ async def _refunds(look: Look) -> AsyncIterator[Finding]:
     if not waiting:
         yield ok("refunds", "no refunds wait")
         return
-    says = f"{waiting:,} refunds wait to be booked, the oldest for {span(oldest)}"
+    refunds = quantity(waiting, "refund waits", "refunds wait")
+    says = f"{refunds} to be booked, the oldest for {span(oldest)}"
     if oldest < OVERDUE * look.settings.refund.settle:
         yield ok("refunds", says)
     else:

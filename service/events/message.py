@@ -14,6 +14,9 @@ UNREADABLE: Final = "x-billing-unreadable-headers"
 _DEEPEST: Final = 32
 # Carries the routing key of a message that has been dead, which is replayed without it.
 ROUTING_KEY: Final = "x-billing-routing-key"
+# Says of a message that has been dead that the id which it has now is none of its own: the client
+# library publishes nothing without one.
+NO_MESSAGE_ID: Final = "x-billing-no-message-id"
 
 
 class Message(msgspec.Struct, frozen=True):

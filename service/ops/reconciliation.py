@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from service.quantities import quantity
+
 if TYPE_CHECKING:
     from service.store.reconcile import Reconciliation
 
@@ -41,18 +43,17 @@ def _lines(found: Reconciliation) -> Iterator[str]:
     for name, count in found.compared.items():
         yield f"  {name.replace('_', ' '):<16} {count:>12,}"
     if found.opened:
-        yield (
-            f"  {found.opened} accounts are new: their opening balance was recorded, "
-            "and a drift is found from now on"
-        )
+        new = quantity(found.opened, "account is new: its", "accounts are new: their")
+        yield f"  {new} opening balance was recorded, and a drift is found from now on"
     yield ""
     for result in found.results:
-        mark = "ok  " if not result.differences else "DIFF"
-        differ = f": {result.differences:,} differ" if result.differences else ""
-        yield f"{mark}  {result.check.claim}{differ}"
+        if result.differences:
+            yield f"DIFF  {result.check.claim}: {quantity(result.differences, 'differs', 'differ')}"
+        else:
+            yield f"ok    {result.check.claim}"
         for row in result.rows:
             yield f"        {row.key}: {row.detail}"
         if result.differences > len(result.rows):
             yield f"        and {result.differences - len(result.rows):,} more (--limit)"
     yield ""
-    yield f"{found.differences:,} differences" if found.differences else "everything agrees"
+    yield quantity(found.differences, "difference") if found.differences else "everything agrees"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from service.quantities import quantity
 from service.status.document import Headline, Health, WorkerState
 from service.store.circuit import State
 
@@ -55,13 +56,13 @@ def headline(
         waiting: messages that wait in RabbitMQ.
     """
     if draining:
-        detail = f"finishing {_events(in_hand)} in hand; no more are taken"
+        detail = f"finishing {quantity(in_hand, 'event')} in hand; no more are taken"
         return Headline("Draining", detail, Health.WARNING)
     states = Counter(worker.state for worker in workers)
     if states[WorkerState.READY]:
         return _at_work(states, rate, stuck, waiting)
     if states[WorkerState.DATABASE_AWAY]:
-        detail = f"holding {_events(in_hand)}; goes on by itself when PostgreSQL answers"
+        detail = f"holding {quantity(in_hand, 'event')}; goes on by itself when PostgreSQL answers"
         return Headline("Database away", detail, Health.BAD)
     if states[WorkerState.BROKER_AWAY]:
         detail = "events wait in RabbitMQ; goes on by itself when it can be reached"
@@ -77,12 +78,13 @@ def _at_work(states: Counter[WorkerState], rate: float, stuck: int, waiting: int
     if rate > 0:
         title, doing, level = "Settling", f"{figure(rate)} events/s", Health.GOOD
     elif stuck:
-        title, doing, level = "Stalled", f"{_events(stuck)} in hand, none settled", Health.WARNING
+        doing = f"{quantity(stuck, 'event')} in hand, none settled"
+        title, level = "Stalled", Health.WARNING
     else:
         title, doing, level = "Idle", "no events just now", Health.QUIET
     if waiting > 0:
         doing += f", {waiting:,} waiting in RabbitMQ"
-    doing += f"; {ready} of {wanted} workers ready"
+    doing += f"; {ready} of {quantity(wanted, 'worker')} ready"
     if ready == wanted:
         return Headline(title, doing, level)
     others = ", ".join(
@@ -94,7 +96,3 @@ def _at_work(states: Counter[WorkerState], rate: float, stuck: int, waiting: int
 def figure(rate: float) -> str:
     """Return a rate with as many digits as mean something."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-
-
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count:,} events"

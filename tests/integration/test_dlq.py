@@ -67,13 +67,17 @@ class Cemetery:
         return run_to_end("dlq", *args, environment=self.environment | settings)
 
     def start(
-        self, *args: str, stdin: int = subprocess.DEVNULL, **settings: str
+        self,
+        *args: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        **settings: str,
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command("dlq", *args),
             env=clean_environment(self.environment | settings),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -212,15 +216,41 @@ async def test_what_is_refused_again_keeps_its_first_routing_key(
     assert "CC" not in message.headers
 
 
+async def test_what_had_no_message_id_has_none_after_a_replay(
+    start, dead: Cemetery, gateway: Gateway, stack: Stack, vhost: str
+) -> None:
+    service = await start().ready()
+    without = {  # the client library gives one to all that it publishes
+        "routing_key": "dlr.submit_sm_resp",
+        "properties": {"headers": {"type": "submit_sm_resp"}},
+        "payload": "ESME_ROK",
+        "payload_encoding": "string",
+    }
+    assert stack.rabbitmq.api("POST", f"/exchanges/{vhost}/messaging/publish", without)["routed"]
+    await eventually(lambda: gateway.waiting(DLR.dead_queue), 1)
+    (first,) = dead.list()["letters"]
+    assert (first["reason"], first["message_id"]) == ("property message-id is missing", None)
+    assert "message id   -\n" in dead.ok("show", first["id"])
+    assert dead.ok("replay") == "1 dead letter replayed\n"
+
+    async def again() -> str | None:
+        letters = dead.list()["letters"]
+        return letters[0]["reason"] if letters and letters[0]["id"] != first["id"] else None
+
+    await eventually(again, "property message-id is missing")
+    assert dead.list()["letters"][0]["message_id"] is None
+    assert await gateway.count("billing_parked") == 0
+    await dead._spy.purge()
+    assert await service.stop() == 0
+
+
 async def test_replay_takes_only_what_is_selected(dead: Cemetery, gateway: Gateway) -> None:
     await dead.bury(*receipts(5))
     await dead.bury(dlr("other", "DELIVRD")._replace(message_id="other"), reason=REFUSED)
     await dead.bury(bill("x", "b1"))
     wanted = dead.list()["letters"][3]
-    assert (
-        dead.ok("replay", "--stream", "dlr", "--reason", "refuses") == "1 dead letters replayed\n"
-    )
-    assert dead.ok("replay", "--id", wanted["id"]) == "1 dead letters replayed\n"
+    assert dead.ok("replay", "--stream", "dlr", "--reason", "refuses") == "1 dead letter replayed\n"
+    assert dead.ok("replay", "--id", wanted["id"]) == "1 dead letter replayed\n"
     assert dead.ok("replay", "--stream", "dlr", "--limit", "2") == "2 dead letters replayed\n"
     assert keys(await gateway.take(DLR.queue)) == Counter(["other", "m3", "m0", "m1"])
     await eventually(lambda: gateway.waiting(DLR.dead_queue), 2)
@@ -344,6 +374,33 @@ async def test_export_writes_all_and_takes_nothing(
     assert nowhere.returncode == 1
     assert "cannot write" in nowhere.stderr
     assert os.listdir(tmp_path) == [file.name]
+    directory = dead.run("export", "--output", str(tmp_path), "--force")
+    assert directory.returncode == 2
+    assert directory.stderr == (
+        f"billing-service: {tmp_path} is a directory; give a file: --output {file}\n"
+    )
+
+
+async def test_export_to_standard_output_writes_nothing_else_there(dead: Cemetery) -> None:
+    await dead.bury(*receipts(3))
+    listed = [letter["id"] for letter in dead.list()["letters"]]
+    done = dead.run("export", "--output", "-", BILLING_LOG_LEVEL="DEBUG")
+    exported = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [letter["id"] for letter in exported] == listed
+    assert exported[2]["message_id"] == "m2"
+    assert (done.returncode, done.stderr) == (0, "3 dead letters exported to standard output\n")
+    assert "-" not in os.listdir()
+
+
+@pytest.mark.parametrize("count", [1, 300])  # seen at the end, or while there is more to write
+async def test_an_export_that_does_not_fit_is_told_of(dead: Cemetery, count: int) -> None:
+    await dead.bury(*receipts(count))
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = dead.start("export", "--output", "-", stdout=full)
+    os.close(full)
+    _, said = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert said == "billing-service: cannot write standard output: No space left on device\n"
 
 
 async def test_purge_removes_only_on_demand(dead: Cemetery, gateway: Gateway) -> None:
@@ -354,7 +411,7 @@ async def test_purge_removes_only_on_demand(dead: Cemetery, gateway: Gateway) ->
     assert "without a terminal give --yes" in unasked.stderr
     assert dead.ok("purge", "--dry-run") == "4 dead letters would be removed\n"
     assert dead.ok("purge", "--yes", "--reason", "nothing like it") == "0 dead letters removed\n"
-    assert dead.ok("purge", "--yes", "--limit", "1") == "1 dead letters removed\n"
+    assert dead.ok("purge", "--yes", "--limit", "1") == "1 dead letter removed\n"
     assert [row["message_id"] for row in dead.list("--stream", "dlr")["letters"]] == ["m1", "m2"]
     assert dead.ok("purge", "--yes") == "3 dead letters removed\n"
     assert dead.list()["total"] == 0
@@ -475,6 +532,9 @@ def test_refusals_of_the_broker_are_explained(environment: dict[str, str]) -> No
     assert "refuses virtual host 'nowhere'" in nowhere.stderr
     away = run_to_end("dlq", "list", environment=environment | {"BILLING_JASMIN_AMQP_PORT": "1"})
     assert away.returncode == 1
-    assert "RabbitMQ at 127.0.0.1:1 is away" in away.stderr
+    assert away.stderr == (
+        "billing-service: RabbitMQ is away: 127.0.0.1:1: Connection refused; what was not removed "
+        "is where it was\n"
+    )
     for done in (wrong, nowhere, away):
         assert "Traceback" not in done.stderr

@@ -111,9 +111,9 @@ async def test_all_is_well_with_a_service_that_runs(
     result = await asyncio.to_thread(run_to_end, "doctor", environment=environment | port)
     assert result.returncode == 0  # warnings only
     for said in (
-        "dlr: 1 messages since the start could not be applied as they are",
+        "dlr: 1 message since the start could not be applied as it is",
         "billing-service dlq list --stream dlr tells why",
-        f"queue {DLR.dead_queue}: 1 dead letters",
+        f"queue {DLR.dead_queue}: 1 dead letter\n",
         f"queue {JASMINS_QUEUE} has no consumer",
         "bindings are not looked at",
     ):
@@ -168,7 +168,7 @@ async def test_what_is_declared_otherwise_is_named(
         "exchange messaging exists with another durable: it has 'true'",
         "exchange billing exists with another type: it has 'direct'",
         "another x-max-length: it has '1000', this service declares '100000'",
-        "set dlr.max_length (BILLING_DLR_MAX_LENGTH) to what it has",
+        "Set dlr.max_length (BILLING_DLR_MAX_LENGTH) back to 1000 and start",
         "another x-message-ttl: it has '5000', this service declares '86400000'",
         f"queue {DLR.dead_queue} exists with another durable",
         f"queue {BILL.dead_queue} exists with another x-queue-type: it has 'classic'",
@@ -436,19 +436,19 @@ async def test_what_waits_in_the_database(
     found = await examined(JASMIN_AMQP_VHOST="missing")
     problems, warnings = of(found, Level.PROBLEM), of(found, Level.WARNING)
     assert "dlr: 2 events are parked, the oldest for 20 h" in problems
-    assert "dlr: 1 events wait for CDRs that are not in sms_cdr: lost-1" in problems
-    assert "dlr: 1 events wait for the message of the operator's ids OPERATORS-ID" in warnings
+    assert "dlr: 1 event waits for CDRs that are not in sms_cdr: lost-1" in problems
+    assert "dlr: 1 event waits for the message of the operator's ids OPERATORS-ID" in warnings
     assert (
-        "bill: 2 events wait for the accounts of Jasmin's uids acct-\\x1b[7, acct-9 (1 accounts"
+        "bill: 2 events wait for the accounts of Jasmin's uids acct-\\x1b[7, acct-9 (1 account has"
         in warnings
     )
     assert "UPDATE accounts SET jasmin_uid" in warnings
     assert (
-        "1 refunds wait to be booked, the oldest for 3 h -> billing-service reconcile" in warnings
+        "1 refund waits to be booked, the oldest for 3 h -> billing-service reconcile" in warnings
     )
     assert "balances" not in of(found, *Level)
     found = await examined(JASMIN_AMQP_VHOST="missing", BILL_CHARGE_MODE="debit")
-    wanted = "1 events wait for balances of the accounts of Jasmin's uids acct-1"
+    wanted = "1 event waits for balances of the accounts of Jasmin's uids acct-1"
     assert f"bill: {wanted}" in of(found, Level.OK)  # for a moment only
     assert f"submit: {wanted}" in of(found, Level.WARNING)
     await gateway.add_balance(Decimal(0))
@@ -457,7 +457,7 @@ async def test_what_waits_in_the_database(
     await gateway.add_cdrs(["m1"])
     await rows.execute("UPDATE billing_parked SET message_id = 'm1' WHERE uid = 'acct-9'")
     found = await examined(JASMIN_AMQP_VHOST="missing")
-    assert "Jasmin's uids acct-\\x1b[7, acct-9 (1 accounts" in of(found, Level.WARNING)
+    assert "Jasmin's uids acct-\\x1b[7, acct-9 (1 account has" in of(found, Level.WARNING)
     await rows.execute("DROP INDEX billing_sms_cdr_message_id_idx")
     await rows.execute("CREATE INDEX half ON sms_cdr (message_id) WHERE status = 'queued'")
     found = await examined(JASMIN_AMQP_VHOST="missing")

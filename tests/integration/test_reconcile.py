@@ -191,6 +191,17 @@ async def test_a_refund_whose_time_has_not_come_is_not_overdue(
     assert checks["overdue_refunds"] == 0
 
 
+async def test_what_was_received_before_the_oldest_cdr_was_written_agrees_and_may_outlive_it(
+    settled: dict[str, str], gateway: Gateway
+) -> None:
+    await gateway.database.execute("UPDATE sms_cdr SET created_at = now()")
+    code, text = reconcile(settled)
+    assert code == 0, text
+    await gateway.database.execute("DELETE FROM sms_cdr WHERE message_id <> 'debited'")
+    code, text = reconcile(settled)
+    assert code == 0, text
+
+
 async def test_an_entry_that_is_booked_by_hand_as_the_page_says_agrees(
     gateway: Gateway, environment: dict[str, str]
 ) -> None:

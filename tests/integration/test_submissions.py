@@ -159,7 +159,7 @@ async def test_one_that_came_before_its_account_waits_and_a_replay_keeps_its_con
     assert await gateway.count("sms_cdr") == 0
     await gateway.add_account()
     replayed = run_to_end("dlq", "replay", "--stream", "submit", environment=environment)
-    assert "1 dead letters replayed" in replayed.stdout, replayed.stderr
+    assert "1 dead letter replayed" in replayed.stdout, replayed.stderr
     await eventually(lambda: gateway.count("sms_cdr", "connector_id = 'smsc1'"), 2)
     await eventually(lambda: gateway.count("billing_parked"), 0)
     assert await service.stop() == 0

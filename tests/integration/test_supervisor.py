@@ -126,7 +126,7 @@ async def test_queue_with_other_arguments_is_explained(
     service = start()
     assert await service.ended() == CANNOT_START
     assert "queue billing_service.dlr exists with another x-queue-type" in service.log_text
-    assert "BILLING_DLR_QUEUE_TYPE" in service.log_text
+    assert "(BILLING_DLR_QUEUE_TYPE) back to classic and start" in service.log_text
 
 
 async def test_exchange_that_would_break_jasmin_is_explained(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections import Counter
@@ -12,7 +13,7 @@ import uvloop
 from service.addresses import Address, Turns
 from service.broker import connection
 from service.broker.connection import connect, in_turn
-from service.broker.errors import OUTAGES
+from service.broker.errors import OUTAGES, Unreachable
 from service.settings import Jasmin
 
 # Whether the end is seen before or after the first read is a matter of luck.
@@ -59,6 +60,19 @@ def test_workers_spread_over_the_addresses() -> None:
     settings = Jasmin(amqp_host="a,b,c")
     first = Counter(next(iter(in_turn(settings))).host for _ in range(300))
     assert min(first[host] for host in "abc") > 50
+
+
+def test_where_nobody_listens_the_address_is_named_once() -> None:
+    async def try_to_connect(address: Address) -> None:
+        with pytest.raises(Unreachable) as refused:
+            async with connect(jasmin(address), "test"):
+                pass
+        assert str(refused.value) == f"{address}: Connection refused"
+
+    with listening(hang_up) as gone:
+        pass
+    uvloop.run(try_to_connect(gone))
+    asyncio.run(try_to_connect(gone))
 
 
 def test_each_address_has_its_time_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from service.broker import marks
 from service.broker.marks import HeadersLost
 from service.broker.topology import DLR
-from service.events.message import UNREADABLE, Message
+from service.events.message import NO_MESSAGE_ID, UNREADABLE, Message
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BY_THE_BROKER = {
@@ -66,6 +66,32 @@ def test_a_replay_keeps_where_the_message_was_published_first_and_no_other_mark(
         "x-billing-exchange": "messaging",
         "x-billing-routing-key": "dlr.deliver_sm",
     }
+
+
+@pytest.mark.parametrize("message_id", [None, ""])
+def test_a_message_without_an_id_is_marked_as_such_for_as_long_as_it_is_replayed(message_id):
+    without = Message("messaging", "dlr.submit_sm_resp", message_id, {"type": "x"}, b"ESME_ROK")
+    message = dead(without)
+    assert message.headers[NO_MESSAGE_ID] == "true"
+    again = marks.unmark(message, marks.read(DLR, message))
+    assert again.headers == {
+        "type": "x",
+        "x-billing-exchange": "messaging",
+        "x-billing-routing-key": "dlr.submit_sm_resp",
+        NO_MESSAGE_ID: "true",
+    }
+
+
+def test_one_that_the_broker_pushed_out_without_an_id_is_marked_by_its_replay():
+    message = Message("", DLR.dead_queue, None, BY_THE_BROKER, b"ESME_ROK")
+    again = marks.unmark(message, marks.read(DLR, message))
+    assert again.headers[NO_MESSAGE_ID] == "true"
+
+
+def test_a_message_with_an_id_is_not_marked_as_without():
+    message = dead(native())
+    assert NO_MESSAGE_ID not in message.headers
+    assert NO_MESSAGE_ID not in marks.unmark(message, marks.read(DLR, message)).headers
 
 
 def test_what_is_refused_again_after_a_replay_keeps_its_origin_and_gets_a_new_reason():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pamqp import commands, encode
 
 from service.broker import leniency, properties
-from service.events.message import UNREADABLE
+from service.events.message import NO_MESSAGE_ID, UNREADABLE
 from tests.support.wire import header_of
 from tests.unit.samples import captured
 
@@ -38,6 +38,17 @@ def test_what_jasmin_sends_takes_the_quick_way(message):
 
 def test_nothing_at_all():
     assert properties.decode(b"\0\0") == properties.Properties(None, {})
+
+
+@pytest.mark.parametrize("more", [{}, {"yes": True}], ids=["quickly", "thoroughly"])
+def test_an_id_that_a_dead_letter_was_given_is_none_of_its_own(more):
+    headers = {"type": "submit_sm_resp", NO_MESSAGE_ID: "true", **more}
+    for number in range(3):  # each with another id, of the same length
+        decoded = properties.decode(marshalled(headers=headers, message_id=f"given-{number}"))
+        assert decoded == properties.Properties(None, headers)
+        own = {"type": "submit_sm_resp", NO_MESSAGE_ID[:-1] + "s": "true", **more}
+        decoded = properties.decode(marshalled(headers=own, message_id=f"given-{number}"))
+        assert decoded == properties.Properties(f"given-{number}", own)
 
 
 HEADERS = {

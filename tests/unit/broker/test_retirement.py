@@ -42,7 +42,7 @@ def broker(monkeypatch, logged):
 
 @pytest.fixture
 def retired(broker):
-    return Retirement([SUBMIT])
+    return Retirement([SUBMIT], "sms")
 
 
 async def test_what_is_left_is_told_and_what_is_to_be_done(broker, retired, logged):
@@ -51,6 +51,7 @@ async def test_what_is_left_is_told_and_what_is_to_be_done(broker, retired, logg
     [told] = logged
     assert (told["log_level"], told["messages"]) == ("warning", 7)
     assert "capture.enabled (BILLING_CAPTURE_ENABLED) is false" in told["event"]
+    assert "rabbitmqctl delete_queue -p sms billing_service.submit)" in told["event"]
 
 
 async def test_it_is_unbound_once_two_looks_have_found_no_consumer(broker, retired):

@@ -113,7 +113,7 @@ def test_nothing_is_ever_pushed_out_of_a_dead_queue():
 
 
 # As RabbitMQ words them.
-MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/': {}"
+MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost 'sms prod': {}"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             "'signedint'",
             [
                 "queue billing_service.dlr exists with another x-max-length",
-                "it has '10', this service declares '100000'",
-                "rabbitmqctl delete_queue billing_service.dlr",
-                "dlr.max_length (BILLING_DLR_MAX_LENGTH) to what it has",
+                "it has '10', this service declares '100000'. Set dlr.max_length "
+                "(BILLING_DLR_MAX_LENGTH) back to 10 and start. To change it, first stop Jasmin "
+                'and let the queue run empty: docs/operations.md, "Another queue"',
             ],
         ),
         (
@@ -137,7 +137,12 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             "queue",
             BILL.queue,
             "received the value '86400000' of type 'signedint' but current is none",
-            ["x-message-ttl: it has none", "declares '86400000'"],
+            [
+                "x-message-ttl: it has none",
+                "declares '86400000'. No setting allows that. Stop Jasmin, let what has consumed "
+                "it so far empty it, delete it (rabbitmqctl delete_queue -p 'sms prod' "
+                'billing_service.submit_sm_resp) and start: docs/operations.md, "Another queue"',
+            ],
         ),
         (
             "durable",
@@ -152,28 +157,54 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             DLR.queue,
             "received the value 'quorum' of type 'longstr' but current is the value 'classic' of "
             "type 'longstr'",
-            ["it has 'classic'", "dlr.queue_type (BILLING_DLR_QUEUE_TYPE)"],
+            ["it has 'classic'", "dlr.queue_type (BILLING_DLR_QUEUE_TYPE) back to classic"],
         ),
         (
             "x-delivery-limit",
             "queue",
             DLR.queue,
             "received the value '2147483647' of type 'signedint' but current is none",
-            ["x-delivery-limit: it has none", "declares '2147483647'", "Let the queue run empty"],
+            [
+                "x-delivery-limit: it has none",
+                "declares '2147483647'",
+                "let what has consumed it so far empty it",
+            ],
         ),
         (
             "x-queue-type",
             "queue",
             BILL.dead_queue,
             "received the value 'quorum' of type 'longstr' but current is none",
-            ["bill.queue_type (BILLING_BILL_QUEUE_TYPE)", f"delete_queue {BILL.dead_queue}"],
+            [
+                "Set bill.queue_type (BILLING_BILL_QUEUE_TYPE) back to classic and start. To "
+                "change it, first stop Jasmin, replay or remove what is in it (billing-service dlq "
+                "replay or dlq purge; nothing reads back what dlq export writes), and let "
+                "billing_service.submit_sm_resp run empty: docs",
+            ],
+        ),
+        (
+            "x-delivery-limit",
+            "queue",
+            DLR.dead_queue,
+            "received the value '2147483647' of type 'signedint' but current is none",
+            [
+                "No setting allows that. Stop Jasmin, replay or remove what is in it",
+                "delete it (rabbitmqctl delete_queue -p 'sms prod' billing_service.dlr.dead)",
+            ],
         ),
         (
             "x-max-length",
             "queue",
             SUBMIT.queue,
             "received the value '100000' of type 'long' but current is none",
-            ["capture.max_length (BILLING_CAPTURE_MAX_LENGTH)", f"delete_queue {SUBMIT.queue}"],
+            ["No setting allows that", f"delete_queue -p 'sms prod' {SUBMIT.queue}"],
+        ),
+        (
+            "x-max-length",
+            "queue",
+            SUBMIT.queue,
+            "",
+            ["Set capture.max_length (BILLING_CAPTURE_MAX_LENGTH) back to what it was"],
         ),
         (
             "type",
@@ -183,7 +214,7 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg '{}' for {} '{}' in vhost '/'
             [
                 "exchange messaging exists with another type: it has 'direct'",
                 "topic, not durable, not auto-delete",
-                "delete exchange name=messaging",
+                "rabbitmqadmin --vhost 'sms prod' delete exchange name=messaging",
                 "restart Jasmin",
             ],
         ),
@@ -205,6 +236,8 @@ async def test_a_mismatch_names_the_argument_both_values_and_the_way_out(
         assert part in text
     if argument != "x-queue-type":
         assert "queue_type" not in text
+    if " back to " in text:  # nobody is led to delete what has events in it
+        assert "delete" not in text
 
 
 async def test_any_other_precondition_is_passed_on():

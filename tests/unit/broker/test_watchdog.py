@@ -66,7 +66,7 @@ def declaring(monkeypatch, answer):
 
 
 async def watch(consumer) -> None:
-    await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]), CatchingUp())
+    await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([], "/"), CatchingUp())
 
 
 async def test_messages_that_wait_while_none_arrives_end_the_session(monkeypatch, consumer):
@@ -137,7 +137,7 @@ async def test_what_an_earlier_session_was_at_is_forgotten(monkeypatch, consumer
 
     monkeypatch.setattr(consumer, "is_queue_empty", is_queue_empty)
     with pytest.raises(SessionLost):
-        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([]), catching_up)
+        await watchdog.watch(None, {DLR: Dlr()}, [consumer], Retirement([], "/"), catching_up)
     assert catching_up.seconds_ago is None
 
 

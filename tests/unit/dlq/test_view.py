@@ -12,7 +12,7 @@ from service.broker.marks import Death
 from service.dlq import view
 from service.dlq.actions import Listing
 from service.dlq.letter import Letter
-from service.events.message import Message
+from service.events.message import NO_MESSAGE_ID, Message
 
 DEATH = Death(
     "Key (msisdn)=(+34600111222) \x1b[2J", datetime(2026, 1, 2, tzinfo=UTC), "messaging", "dlr.x"
@@ -38,6 +38,14 @@ def test_numbers_are_masked_and_texts_hidden():
     for kept in ("1234567890123", "202601020304", "9876543210", "****222"):
         assert kept in shown
     assert shown.count(view.HIDDEN) == 2
+
+
+def test_a_message_without_an_id_has_a_dash_for_it():
+    without = letter(message_id=None, **{NO_MESSAGE_ID: "true"})
+    shown = view.as_text(without, reveal=True)
+    assert "message id   -\n" in shown
+    assert NO_MESSAGE_ID not in shown
+    assert listed(without).split()[-2:] == ["-", "7"]
 
 
 def test_what_is_asked_for_is_revealed():

@@ -28,6 +28,13 @@ def test_no_consumer_is_worse_when_messages_wait(depth, level):
     assert broker._consumed("q", depth).level is level
 
 
+def test_one_consumer_and_one_message_are_no_plurals():
+    assert broker._consumed("q", Depth(0, 1)).says == "queue q: 1 consumer"
+    assert broker._consumed("q", Depth(0, 2)).says == "queue q: 2 consumers"
+    assert broker._waiting("q", Depth(1, 1), 1000).says.startswith("queue q: 1 message waits, of")
+    assert broker._waiting("q", Depth(0, 1), 1000).says.startswith("queue q: 0 messages wait, of")
+
+
 def settings(**sections) -> Settings:
     return Settings(database={"url": "postgresql://billing@db/billing"}, **sections)
 

@@ -19,7 +19,8 @@ def readiness(workers: dict[str, bool], **circuits: str):
 def test_ready_workers_are_counted():
     found = readiness({"worker-1": True, "worker-2": True})
     assert found.level is Level.OK
-    assert "2 workers" in found.says
+    assert found.says.endswith("is ready: 2 workers")
+    assert readiness({"worker-1": True}).says.endswith("is ready: 1 worker")
 
 
 def test_idle_workers_are_named_and_whether_postgresql_is_why():
@@ -49,7 +50,7 @@ def test_events_that_could_not_be_applied_are_told_by_stream():
     refused, requeued = running._failures(text)
     assert refused.says.startswith("dlr: 3 messages")
     assert "dlq list --stream dlr" in refused.remedy
-    assert requeued.says.startswith("bill: 1 times")
+    assert requeued.says.startswith("bill: 1 time since")
 
 
 def test_a_supervisor_that_has_seen_nothing_is_well():

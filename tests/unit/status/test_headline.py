@@ -63,7 +63,7 @@ SILENT, MISSING = WorkerState.SILENT, WorkerState.MISSING
     ("states", "figures", "title", "level", "said"),
     [
         ([READY, READY], {"rate": 1234.5}, "Settling", "good", "1,234 events/s; 2 of 2 workers"),
-        ([READY], {"rate": 0.25}, "Settling", "good", "0.2 events/s; 1 of 1"),
+        ([READY], {"rate": 0.25}, "Settling", "good", "0.2 events/s; 1 of 1 worker ready"),
         ([READY], {"rate": 5.0, "waiting": 9000}, "Settling", "good", "9,000 waiting in RabbitMQ"),
         ([READY, READY], {}, "Idle", "quiet", "no events just now"),
         ([READY], {"stuck": 1, "in_hand": 3}, "Stalled", "warning", "1 event in hand, none"),

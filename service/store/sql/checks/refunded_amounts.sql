@@ -2,7 +2,7 @@
 SELECT
     coalesce(c.message_id, r.message_id) AS key,
     CASE
-        WHEN c.message_id IS NULL THEN format('refund of %s, but there is no CDR', r.amount)
+        WHEN c.message_id IS NULL THEN format('refund of %s, but no CDR shows it', r.amount)
         ELSE format(
             'CDR shows a refund of %s, price %s; refunded was %s',
             coalesce(c.refunded_amount::text, 'nothing'), coalesce(c.price::text, 'unknown'),
@@ -11,9 +11,10 @@ SELECT
     END AS detail
 FROM (SELECT message_id, refunded_amount, price FROM sms_cdr WHERE refunded_amount IS NOT NULL) AS c
 FULL JOIN (
-    SELECT message_id, amount FROM billing_refund
+    SELECT message_id, amount, noted_at FROM billing_refund
     WHERE booked_at IS NOT NULL AND reversed_at IS NULL
-      -- Older CDRs may have been removed for their age.
-      AND noted_at >= (SELECT min(created_at) FROM sms_cdr)
 ) AS r ON r.message_id = c.message_id
-WHERE c.refunded_amount IS DISTINCT FROM r.amount OR c.refunded_amount > c.price
+WHERE (c.refunded_amount IS DISTINCT FROM r.amount OR c.refunded_amount > c.price)
+  -- Older CDRs may have been removed for their age. One that is there may still be the younger:
+  -- what came before it was noted in a transaction that began earlier.
+  AND (c.message_id IS NOT NULL OR r.noted_at >= (SELECT min(created_at) FROM sms_cdr))
