@@ -53,6 +53,36 @@ def test_the_settings_exist_and_work(
     assert url.username == {"billing-service": "billing_service"}.get(name, "billing_migrator")
 
 
+def test_every_setting_can_be_set_in_the_file_of_variables() -> None:
+    given = yaml.safe_load(COMPOSE.read_text())["services"]["billing-service"]
+    assert given["env_file"] == [{"path": "${SETTINGS_FILE:-.env}", "required": False}]
+    # What stands in `environment` wins, so it must be asked for there, too; but not where its own
+    # RabbitMQ and PostgreSQL are.
+    settings = given["environment"].items()
+    fixed = {name for name, value in settings if f"${{{name}:-" not in value}
+    assert fixed == {
+        "BILLING_DATABASE_URL_FILE",
+        "BILLING_JASMIN_AMQP_HOST",
+        "BILLING_JASMIN_AMQP_USER",
+        "BILLING_JASMIN_AMQP_PASSWORD_FILE",
+    }
+
+
+def test_the_demonstration_takes_no_settings_of_another_set_up() -> None:
+    (file,) = SERVICES["billing-service"]["env_file"]
+    assert PROJECT / file["path"] == DEMO_ENVIRONMENT
+
+
+def test_what_compose_alone_reads_is_no_wrong_setting(
+    no_variables: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BILLING_DATABASE_URL", "postgresql://localhost/billing")
+    for variable in set(re.findall(r"\$\{(\w+)", COMPOSE.read_text())) - VARIABLES:
+        monkeypatch.setenv(variable, "of-compose")
+    assert load()
+
+
 def test_no_secret_is_a_variable() -> None:
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
@@ -129,6 +159,13 @@ def test_a_drain_is_not_cut_short() -> None:
     drain = Settings.model_fields["shutdown_timeout"].default
     assert seconds(service["stop_grace_period"]) > drain
     assert "BILLING_SHUTDOWN_TIMEOUT" not in service["environment"]
+
+
+def test_no_page_sends_a_signal_that_process_1_keeps_to_itself() -> None:
+    # Docker's init (tini) ignores both, so as not to be stopped by a terminal.
+    assert SERVICES["billing-service"]["init"] is True
+    for page in (PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")):
+        assert not re.search(r"docker compose kill\b.*SIGTT(IN|OU)", page.read_text()), page
 
 
 def test_prometheus_finds_what_it_scrapes() -> None:

@@ -142,6 +142,24 @@ def test_the_alerts_for_the_operator_are_those_for_prometheus() -> None:
     assert built["spec"] == yaml.safe_load(rules)
 
 
+def test_the_pages_name_what_is_there() -> None:
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    named = set(re.findall(r"\b(deploy|job)[/ ](billing-[\w-]+)", text))
+    assert named == {("deploy", "billing-service"), ("job", "billing-service-migrate")}
+    for kind, name in named:
+        assert ({"deploy": "Deployment", "job": "Job"}[kind], name) in OBJECTS
+    (port,) = POD["containers"][0]["ports"]
+    forwarded = set(re.findall(r"port-forward deploy/billing-service (\d+)", text))
+    assert forwarded == {str(port["containerPort"])}
+
+
+def test_a_job_is_taken_away_before_it_is_applied_anew() -> None:
+    page = (PROJECT / "docs/deployment.md").read_text()
+    upgrade = page[page.index("\n## Upgrades") :]
+    assert 0 < upgrade.find("kubectl -n sms delete job") < upgrade.find("kubectl apply -k migrate")
+
+
 def test_versions_of_the_image_agree() -> None:
     from service import __version__  # noqa: PLC0415
 
