@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from service.settings import fields, variable_of
+import re
+
+from bench import PROJECT
+from service.settings import Bill, Dlr, fields, variable_of
 from tools.settings_reference import FILE, reference
 
 
@@ -39,3 +42,23 @@ def test_defaults_ranges_and_forms_are_those_that_are_enforced():
 
 def test_a_secret_may_be_in_a_file():
     assert "`BILLING_DATABASE_URL_FILE`" in rows()["BILLING_DATABASE_URL"][4]
+
+
+def test_the_settings_in_the_readme_have_these_defaults():
+    page = (PROJECT / "README.md").read_text()
+    shown = dict(re.findall(r"^\| `(BILLING_\w+)` \| (.+?) \|", page, re.MULTILINE))
+    assert shown.pop("BILLING_WORKERS") == "cores"
+    defaults = {variable: re.sub('[`"]', "", row[2]) for variable, row in rows().items()}
+    assert {variable: value.strip("`") for variable, value in shown.items()} == {
+        variable: defaults.get(variable) for variable in shown
+    }
+    # What it says of the other stream, in words.
+    dlr = [variable for variable in shown if variable.startswith("BILLING_DLR_")]
+    same = {variable.replace("_DLR_", "_BILL_") for variable in dlr[:5]}
+    assert same <= defaults.keys()
+    assert dlr[5].replace("_DLR_", "_BILL_") not in defaults
+    bill = Bill()
+    assert f"with batches of {bill.batch_size} and a prefetch of {bill.prefetch}." in page
+    shared = Dlr.model_fields.keys() & Bill.model_fields
+    unlike = {name for name in shared if getattr(Dlr(), name) != getattr(bill, name)}
+    assert unlike == {"batch_size", "prefetch"}
