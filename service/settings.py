@@ -110,7 +110,10 @@ class Jasmin(Section):
     amqp_password: SecretStr = Field(SecretStr("jasmin"), description="RabbitMQ password")
     amqp_vhost: str = Field("/", min_length=1, max_length=255, description="RabbitMQ virtual host")
     amqp_heartbeat: int = Field(
-        30, ge=5, le=600, description="seconds between AMQP heartbeats; a dead link shows in three"
+        30,
+        ge=5,
+        le=600,
+        description="seconds between AMQP heartbeats; after two, RabbitMQ takes back what a lost host held",
     )
 
     @model_validator(mode="after")

@@ -53,6 +53,13 @@ def test_the_settings_exist_and_work(
     assert url.username == {"billing-service": "billing_service"}.get(name, "billing_migrator")
 
 
+def test_any_other_setting_has_its_place_in_a_file_that_git_ignores() -> None:
+    ((path, required),) = [each.values() for each in SERVICES["billing-service"]["env_file"]]
+    assert not required
+    assert f"/{path}" in (PROJECT / ".gitignore").read_text().splitlines()
+    assert f"a file `{path}`" in (PROJECT / "docs/deployment.md").read_text()
+
+
 def test_no_secret_is_a_variable() -> None:
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
