@@ -123,6 +123,8 @@ class Sweeper:
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
                 self._note_answer()
+                # What is only found out at COMMIT would be no row's fault, and end the worker.
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 moved = await step(connection)
         self._note_answer()
         if moved:
