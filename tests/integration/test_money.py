@@ -77,6 +77,18 @@ async def test_failed_submission_is_refunded_once_from_either_stream(
     assert await service.stop() == 0
 
 
+async def test_an_operators_own_error_is_refunded(start, gateway: Gateway, account) -> None:
+    """Jasmin has one name for all command statuses from 0x400 to 0x4FF."""
+    service = await start().ready()
+    message_id = str(uuid4())
+    await gateway.add_cdrs([message_id])
+    await gateway.publish([native_answer(message_id, "RESERVEDSTATUS_VENDOR_SPECIFIC")])
+    await eventually(lambda: entries(gateway), [("credit", "0.010000", message_id)])
+    assert await gateway.statuses() == {message_id: "failed"}
+    assert await service.metric("billing_unknown_statuses_total") == 0
+    assert await service.stop() == 0
+
+
 async def test_without_a_price_the_events_amount_is_refunded_rounded_down(
     start, gateway: Gateway, account
 ) -> None:
