@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 INTERVAL_SECONDS: Final = 1.0
 LIMIT: Final = 1000
+# A step's transaction idles meanwhile, and PostgreSQL ends one that does so for 15 s.
+DECODE_SECONDS: Final = 5.0
 EIGHTHS: Final = 8  # as claim_parked.sql has it
 PURGE_SECONDS: Final = 60.0
 PURGE_ROWS: Final = 10_000
@@ -123,6 +125,8 @@ class Sweeper:
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
                 self._note_answer()
+                # What is only found out at COMMIT would be no row's fault, and end the worker.
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 moved = await step(connection)
         self._note_answer()
         if moved:
@@ -158,7 +162,10 @@ class Sweeper:
     async def _apply(
         self, connection: Connection, stream: Stream[Any], waiting: Sequence[Parked]
     ) -> tuple[Counter[str], list[Parked]]:
-        """Apply events as if they came now; return what money moved, and what has to stay."""
+        """Apply events as if they came now; return what money moved, and what has to stay.
+
+        Those that there is no time to decode are left for the next sweep.
+        """
         moved: Counter[str] = Counter()
 
         async def apply(part: Sequence[Event]) -> list[Outcome]:
@@ -168,8 +175,8 @@ class Sweeper:
             return effects.outcomes
 
         ready, events, dead = [], [], []
-        decoded = await stream.decode([parked.message for parked in waiting])
-        for parked, event in zip(waiting, decoded, strict=True):
+        decoded = await stream.decode([parked.message for parked in waiting], DECODE_SECONDS)
+        for parked, event in zip(waiting, decoded, strict=False):
             if isinstance(event, Refused):  # limits were tightened since
                 dead.append((parked, DeadLetter(parked.message, str(event))))
             else:
@@ -192,7 +199,7 @@ class Sweeper:
             await parking.unpark(connection, done)
             counts = stream.report.events(events, results)
             log.info("parked events applied", stream=stream.name, **counts)
-            self._is_busy |= len(waiting) == LIMIT
+            self._is_busy |= len(waiting) == LIMIT or len(decoded) < len(waiting)
         return moved, kept
 
     async def _refund(self, connection: Connection) -> Counter[str] | None:

@@ -52,7 +52,7 @@ WELL_SECONDS = 30.0
 JITTER_SECONDS = 1.0
 POLL_SECONDS = 0.2
 # So many submissions are decoded in one go; the most hostile take a tenth of a second each.
-PICKLES_SLICE = 10
+PICKLES_SLICE = 1
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ class Worker:
         try:
             return await self._work(await self._open_pool(), beating)
         except retry.Stopped:
-            return Exit.ABANDONED if self._has_abandoned else Exit.OK
+            return self._end_of_drain()
         finally:
             await _end({beating})
 
@@ -211,9 +211,12 @@ class Worker:
         await asyncio.wait({consuming}, timeout=seconds)
         if consuming.done():
             consuming.result()
-            return Exit.OK
+            return self._end_of_drain()
         log.warning("out of time to drain; what is not acknowledged goes back to the broker")
         return Exit.ABANDONED
+
+    def _end_of_drain(self) -> Exit:
+        return Exit.ABANDONED if self._has_abandoned else Exit.OK
 
     async def _consume(self, streams: list[Stream[Any]], circuit: Circuit) -> None:
         """Keep a session with the broker, one after another, until told to stop.

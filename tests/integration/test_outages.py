@@ -163,10 +163,15 @@ async def test_database_that_is_read_only_is_an_outage(start, gateway: Gateway) 
     assert await service.stop() == 0
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"SHUTDOWN_TIMEOUT": "4"}, {"SHUTDOWN_TIMEOUT": "60", "DATABASE_HOLD_LIMIT": "20"}],
+    ids=["out-of-time", "held-too-long"],
+)
 async def test_stop_during_an_outage_of_the_database_gives_everything_back(
-    start, gateway: Gateway, database_link: Proxy, queues: Queues
+    start, gateway: Gateway, database_link: Proxy, queues: Queues, limits: dict[str, str]
 ) -> None:
-    service = await start(SHUTDOWN_TIMEOUT="4").ready()
+    service = await start(**limits).ready()
     interrupt(database_link)
     await publish(gateway, 100)
     await eventually(lambda: open_circuits(service), WORKERS)

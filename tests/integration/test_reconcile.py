@@ -171,6 +171,13 @@ TAMPERINGS = [
         REFUSED,
     ),
     (
+        "UPDATE sms_cdr SET error_code = 'RESERVEDSTATUS_VENDOR_SPECIFIC'"
+        " WHERE message_id = 'refused';"
+        " DELETE FROM billing_refund WHERE message_id = 'refused'",
+        "missing_refunds",
+        REFUSED,
+    ),
+    (
         "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '1 h',"
         " due_at = due_at - interval '1 h' WHERE message_id = 'refused'",
         "overdue_refunds",
