@@ -113,7 +113,7 @@ class Jasmin(Section):
         30,
         ge=5,
         le=600,
-        description="seconds between AMQP heartbeats; after two, RabbitMQ takes back what a lost host held",
+        description="seconds between heartbeats; after two RabbitMQ takes back what a lost host had",
     )
 
     @model_validator(mode="after")
