@@ -187,7 +187,8 @@ def reconcile(
         fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
     except asyncpg.InsufficientPrivilegeError as error:
         fail(
-            f"cannot reconcile: {error}; use the role billing_reader of config/postgres/roles.sql",
+            f"cannot reconcile: {error}; run config/postgres/roles.sql again, as its head says, or "
+            "use the role billing_reader that it makes",
             Exit.CANNOT_START,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
