@@ -15,15 +15,18 @@ import typer
 from service import __version__, run_directory
 from service.commandline import ConfigOption, duration, fail, load_settings, or_fail
 from service.config import effective, find_file, load, load_http
+from service.database_url import place
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
 from service.settings import Settings
 
 EXIT_CODES = """
-Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
-for good (credentials, schema, queue arguments); 4 workers died as soon as they were started, again
-and again; 5 the drain ran out of time or was cut short, so that some messages will be delivered
-again; 143 ended by SIGTERM before it had begun.
+Exit codes: 0 done or drained; 1 something is not well: differences, problems, what could not be
+finished; 2 wrong settings, usage or environment; 3 RabbitMQ or PostgreSQL refuse (credentials,
+privileges, schema, queue arguments) or are away, for which only run waits; also where the address
+of the status page is taken, or top gets no answer from it; 4 workers died as soon as they were
+started, again and again; 5 the drain ran out of time or was cut short, so that some messages will
+be delivered again; 143 ended by SIGTERM before it had begun.
 """
 
 app = typer.Typer(
@@ -129,7 +132,7 @@ def top(
                 watching.watch(url, (interval or timedelta(seconds=1)).total_seconds(), console)
             )
     except watching.NoAnswer as error:
-        fail(str(error), Exit.FAILED)
+        fail(str(error), Exit.CANNOT_START)
 
 
 @app.command()
@@ -145,9 +148,9 @@ def migrate(config: ConfigOption = None) -> None:
 
     from service.store import migrate as migration  # noqa: PLC0415
 
-    settings = load_settings(config)
+    url = load_settings(config).database.url.get_secret_value()
     try:
-        migration.migrate(settings.database.url.get_secret_value(), typer.echo)
+        migration.migrate(url, typer.echo)
     except migration.Pooled:
         fail(
             "cannot migrate: database.url (BILLING_DATABASE_URL) leads to a connection pooler such "
@@ -157,8 +160,7 @@ def migrate(config: ConfigOption = None) -> None:
     except (CannotStart, CommandError) as error:
         fail(f"cannot migrate: {error}", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        reason = str(getattr(error, "orig", error)).strip()
-        fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
+        fail(f"cannot migrate: {migration.explain(error, url)}", Exit.CANNOT_START)
 
 
 @app.command()
@@ -177,6 +179,7 @@ def reconcile(
     import asyncpg  # noqa: PLC0415 - the other commands start faster without
 
     from service.ops import reconciliation  # noqa: PLC0415
+    from service.store import pool  # noqa: PLC0415
     from service.store.errors import describe  # noqa: PLC0415
     from service.store.reconcile import reconcile as compare  # noqa: PLC0415
 
@@ -192,7 +195,11 @@ def reconcile(
             Exit.CANNOT_START,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
+        reason = pool.refusal(error) or (
+            f"PostgreSQL at {place(settings.database.url.get_secret_value())} is away: "
+            f"{describe(error)}; check database.url (BILLING_DATABASE_URL), and that it runs there"
+        )
+        fail(f"cannot reconcile: {reason}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
 

@@ -354,16 +354,16 @@ def _run(
     except Halted as error:
         fail(str(error), Exit.FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _lost("interrupted")
+        _lost("interrupted", Exit.FAILED)
     except Unreachable as error:
-        _lost(f"RabbitMQ is away: {error}")
+        _lost(f"RabbitMQ is away: {error}", Exit.CANNOT_START)
     except OUTAGES as error:
         where = ", ".join(map(str, settings.jasmin.addresses))
-        _lost(f"RabbitMQ at {where} is away: {reason(error)}")
+        _lost(f"RabbitMQ at {where} is away: {reason(error)}", Exit.CANNOT_START)
 
 
-def _lost(why: str) -> NoReturn:
-    fail(f"{why}; what was not removed is where it was", Exit.FAILED)
+def _lost(why: str, code: Exit) -> NoReturn:
+    fail(f"{why}; what was not removed is where it was", code)
 
 
 async def _session(

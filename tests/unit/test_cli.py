@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_top_asks_where_the_service_listens_whatever_else_is_set(monkeypatch, un
     monkeypatch.setenv("BILLING_HTTP_HOST", "::")
     monkeypatch.setenv("BILLING_DATABASE_URL", "mysql://")
     result = run("top")
-    assert result.exit_code == Exit.FAILED
+    assert result.exit_code == Exit.CANNOT_START
     assert f"nothing answers at http://[::1]:{unused_tcp_port}" in result.stderr
     monkeypatch.setenv("BILLING_HTTP_PORT", "many")
     result = run("top")
@@ -184,8 +185,12 @@ def test_run_ends_with_3_and_the_reason_when_waiting_will_not_help(supervised, l
     ]
 
 
-def test_exit_codes_are_those_that_help_tells_of():
-    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 143]
+def test_exit_codes_are_those_that_help_and_the_documentation_tell_of():
+    codes = [str(int(code)) for code in Exit]
+    told = run("--help").stdout.partition("Exit codes: ")[2]
+    assert re.findall(r"(?:^|; )(\d+) ", " ".join(told.split())) == codes
+    page = (PROJECT / "docs/operations.md").read_text()
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == codes
 
 
 def test_the_command_line_loads_no_metrics_before_it_has_a_directory_for_them():
