@@ -81,8 +81,11 @@ def run(config: ConfigOption = None) -> None:
     consumes already. SIGTTIN and SIGTTOU start and drain one worker.
     """
     settings = load_settings(config)
-    with run_directory.create():
-        code = _supervise(settings, lambda: load(config))
+    try:
+        with run_directory.create():
+            code = _supervise(settings, lambda: load(config))
+    except run_directory.NotWritable as error:
+        fail(str(error), Exit.CONFIG)
     raise typer.Exit(code)
 
 

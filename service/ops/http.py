@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
@@ -74,8 +76,8 @@ class HttpServer:
         except OSError as error:
             await self._runner.cleanup()
             raise CannotStart(
-                f"cannot listen on {host}:{port}: {error.strerror}; set http.host or http.port "
-                "(BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
+                f"cannot listen on {Address(host, port)}: {_reason(error)}; set http.host or "
+                "http.port (BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
             ) from error
         host, port, *_ = self._runner.addresses[0]
         self.url = f"http://{Address(host, port)}"
@@ -117,3 +119,10 @@ class HttpServer:
             ),
             content_type="application/json",
         )
+
+
+def _reason(error: OSError) -> str:
+    """Say it once: asyncio's text has the address and the reason as well."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

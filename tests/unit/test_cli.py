@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_run_ends_with_3_and_the_reason_when_waiting_will_not_help(supervised, l
     assert [(line["log_level"], line["event"]) for line in logged] == [
         ("critical", "cannot listen on 127.0.0.1:80")
     ]
+
+
+def test_run_ends_with_2_and_a_line_where_no_temporary_file_can_be_written():
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "run"],
+        env=os.environ | {"BILLING_DATABASE_URL": URL, "PYTHONPATH": str(PROJECT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("billing-service: no directory for temporary files, where the metrics ")
+    assert line.endswith("; set TMPDIR to one that can be written and has room")
 
 
 def test_exit_codes_are_those_that_help_and_the_documentation_tell_of():
