@@ -20,13 +20,19 @@ from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
 from service.settings import Settings
 
-EXIT_CODES = """
-Exit codes: 0 done or drained; 1 something is not well: differences, problems, what could not be
-finished; 2 wrong settings, usage or environment; 3 RabbitMQ or PostgreSQL refuse (credentials,
-privileges, schema, queue arguments) or are away, for which only run waits; also where the address
-of the status page is taken, or top gets no answer from it; 4 workers died as soon as they were
-started, again and again; 5 the drain ran out of time or was cut short, so that some messages will
-be delivered again; 143 ended by SIGTERM before it had begun.
+EXIT_CODES = """\b
+Exit codes:
+  0    done, or drained
+  1    something is not well: differences, problems, what could not be
+       finished
+  2    wrong settings, usage or environment
+  3    RabbitMQ or PostgreSQL refuse (credentials, privileges, schema, queue
+       arguments) or are away, for which only run waits; or the address of
+       the status page is taken, or top gets no answer from it
+  4    workers died as soon as they were started, again and again
+  5    the drain ran out of time or was cut short, so that some messages will
+       be delivered again
+  143  ended by SIGTERM before it had begun
 """
 
 app = typer.Typer(
@@ -34,6 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # whose boxes keep line breaks of this file, and add others
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
 )
@@ -117,7 +124,7 @@ def top(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it once, as JSON.")] = False,
 ) -> None:
-    """Show how a running service is doing: its status page, in a terminal. q ends it."""
+    """Show a running service's status page in a terminal. q ends it."""
     from rich.console import Console  # noqa: PLC0415 - the other commands start faster without
 
     from service.status import top as watching  # noqa: PLC0415
@@ -174,7 +181,7 @@ def reconcile(
         int, typer.Option(min=0, help="How many differing rows to name for each check.")
     ] = 20,
 ) -> None:
-    """Compare ledger, balances, charges, refunds and CDRs, and name every row that differs.
+    """Compare ledger, balances, charges, refunds and CDRs. Name every row that differs.
 
     All is compared as of one moment, while the service may go on running. An account that is seen
     for the first time gets its opening balance recorded. Exits with 1 if anything differs.
@@ -231,7 +238,7 @@ def doctor(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find what keeps events from being settled, and say what to do about it.
+    """Find what keeps events from being settled, and what to do.
 
     Looks at RabbitMQ, PostgreSQL and the service that runs here, as the user and role of the
     settings, and changes nothing: it declares, consumes and writes nothing. What it tries to learn
@@ -257,7 +264,7 @@ def doctor(
 
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
-    """Show the settings in force, and where each comes from; secrets are masked.
+    """Show the settings in force, and where each comes from. Secrets are masked.
 
     Exits with 2 and a list of what is wrong when they cannot work.
     """

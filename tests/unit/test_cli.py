@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from service import __version__, supervisor
@@ -41,6 +42,19 @@ def test_help_names_the_commands_the_first_steps_and_the_exit_codes(option):
     assert result.exit_code == 0
     for part in ("run", "migrate", "check-config", "doctor", "BILLING_DATABASE_URL", "Exit codes"):
         assert part in result.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["dlq"]], ids=["all", "dlq"])
+def test_on_80_columns_each_command_is_summed_up_in_one_line(monkeypatch, group):
+    monkeypatch.setenv("COLUMNS", "80")
+    help_ = run(*group, "--help").stdout
+    assert "..." not in help_.replace("[ARGS]...", "")
+    assert max(map(len, help_.splitlines())) <= 80
+    summaries = re.findall(
+        r"^  ([a-z-]+) {2,}[A-Z].*\.$", help_.partition("\nCommands:\n")[2], re.MULTILINE
+    )
+    inner = typer.main.get_command(app).commands
+    assert summaries == list(inner["dlq"].commands if group else inner)
 
 
 @pytest.mark.parametrize("command", ["run", "top", "migrate", "check-config", "doctor"])
@@ -203,8 +217,8 @@ def test_run_ends_with_2_and_a_line_where_no_temporary_file_can_be_written():
 
 def test_exit_codes_are_those_that_help_and_the_documentation_tell_of():
     codes = [str(int(code)) for code in Exit]
-    told = run("--help").stdout.partition("Exit codes: ")[2]
-    assert re.findall(r"(?:^|; )(\d+) ", " ".join(told.split())) == codes
+    told = run("--help").stdout.partition("Exit codes:\n")[2]
+    assert re.findall(r"^ +(\d+)  ", told, re.MULTILINE) == codes
     page = (PROJECT / "docs/operations.md").read_text()
     assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == codes
 
