@@ -19,10 +19,12 @@ from service.broker import leniency, topology
 from service.broker.catching_up import CatchingUp
 from service.broker.connection import in_turn
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
+from service.database_url import place
 from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
 from service.ops import metrics
+from service.outage import Outage
 from service.session import open_session
 from service.store.batches import Batches
 from service.store.bill_writer import BillWriter
@@ -98,6 +100,7 @@ class Worker:
         self._settings = settings
         self._name = name
         self._addresses = in_turn(settings.jasmin)
+        self._outage = Outage("RabbitMQ", ", ".join(map(str, settings.jasmin.addresses)))
         self._life = life
         self._supervisor = supervisor
         self._circuit: Circuit | None = None
@@ -142,7 +145,8 @@ class Worker:
             debits=bill.charge_mode == "debit",
             patience=self._settings.parking.ttl,
         )
-        circuit = self._circuit = Circuit(lambda: ping(pool))
+        server = place(self._settings.database.url.get_secret_value())
+        circuit = self._circuit = Circuit(lambda: ping(pool), server)
         streams = self._streams(pool, money, circuit)
         self._sweeper = Sweeper(
             pool,
@@ -229,7 +233,7 @@ class Worker:
         """
         sleep = retry.unless_stopped(self.stop)
         while not self.stop.is_set():
-            async for attempt in retry.patiently("RabbitMQ is away", OUTAGES, sleep):
+            async for attempt in retry.patiently(self._outage, OUTAGES, sleep):
                 with attempt:
                     while circuit.state is not State.CLOSED:  # the sweeper looks after it
                         await sleep(POLL_SECONDS)
@@ -271,6 +275,7 @@ class Worker:
                 self._show()
 
     def _on_consuming(self) -> None:
+        self._outage.ends()
         self._is_patient = True
         self._show()
 

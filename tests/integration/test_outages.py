@@ -110,10 +110,14 @@ async def test_while_the_database_is_away_batches_are_held_and_nothing_is_requeu
     await eventually(lambda: closed_circuits(service), [])
     held = await service.metric("billing_unacknowledged", stream="dlr")
     assert held <= WORKERS * 100
+    told = service.events("PostgreSQL is away; trying again")
+    assert sorted(line["worker"] for line in told) == [1, 2]  # each once, however often it asks
+    assert {line["server"] for line in told} == {f"127.0.0.1:{database_link.port}"}
     restore(database_link)
     await eventually(lambda: settled(gateway), 510)
     await eventually(lambda: code(service), 200)
     assert await open_circuits(service) == 0
+    assert {line["worker"] for line in service.events("PostgreSQL is back")} == {1, 2}
     assert await service.metric("billing_redelivered_total") == 0
     assert await service.metric("billing_dead_letters_total") == 0
     assert await service.metric("billing_worker_restarts_total") == 0

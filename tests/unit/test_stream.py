@@ -118,7 +118,7 @@ def decode_one(message: Message) -> SubmitResult:
 
 
 async def tell(story: Story, hold_limit: float = 60) -> list[str]:
-    batches = Batches(story, story, Circuit(story.ping))
+    batches = Batches(story, story, Circuit(story.ping, "here"))
     stream = Stream(topology.DLR, Dlr(), decode, batches, hold_limit)
     await stream.run(story, story, asyncio.Event())
     return story.told
@@ -144,7 +144,9 @@ async def test_others_have_their_turn_while_a_long_batch_is_decoded():
 
     other = asyncio.create_task(count_turns())
     story = Story([delivery(tag, "a") for tag in range(1, 5 * DECODE_SLICE + 1)])
-    stream = Stream(topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping)), 60)
+    stream = Stream(
+        topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping, "here")), 60
+    )
     assert len(await stream.decode(story.batches[0])) == 5 * DECODE_SLICE
     assert turns >= 4
     other.cancel()

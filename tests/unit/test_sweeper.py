@@ -40,7 +40,7 @@ class Sweeping:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.circuit = Circuit(self._ping)
+        self.circuit = Circuit(self._ping, "here")
         self._catching_up = CatchingUp(clock.monotonic)
         self._sweeper = Sweeper(
             Pool(),
