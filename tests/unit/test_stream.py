@@ -160,7 +160,7 @@ def slow_stream(seconds: float) -> Stream[SubmitResult]:
         return decode(messages)
 
     story = Story()
-    batches = Batches(story, story, Circuit(story.ping))
+    batches = Batches(story, story, Circuit(story.ping, "here"))
     return Stream(topology.DLR, Dlr(), decode_slowly, batches, 60, decode_slice=1)
 
 
