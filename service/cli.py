@@ -18,6 +18,7 @@ from service.config import effective, find_file, load, load_http
 from service.database_url import place
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
+from service.reasons import reason
 from service.settings import Settings
 
 EXIT_CODES = """\b
@@ -205,11 +206,12 @@ def reconcile(
             Exit.CANNOT_START,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        reason = pool.refusal(error) or (
-            f"PostgreSQL at {place(settings.database.url.get_secret_value())} is away: "
-            f"{describe(error)}; check database.url (BILLING_DATABASE_URL), and that it runs there"
+        why = reason(error) if isinstance(error, OSError) else describe(error)
+        problem = pool.refusal(error) or (
+            f"PostgreSQL at {place(settings.database.url.get_secret_value())} is away: {why}; "
+            "check database.url (BILLING_DATABASE_URL), and that it runs there"
         )
-        fail(f"cannot reconcile: {reason}", Exit.CANNOT_START)
+        fail(f"cannot reconcile: {problem}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
@@ -15,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from service.addresses import Address
 from service.exits import CannotStart
 from service.ops import collection
+from service.reasons import reason
 from service.status import page
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class HttpServer:
         except OSError as error:
             await self._runner.cleanup()
             raise CannotStart(
-                f"cannot listen on {Address(host, port)}: {_reason(error)}; set http.host or "
+                f"cannot listen on {Address(host, port)}: {reason(error)}; set http.host or "
                 "http.port (BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
             ) from error
         host, port, *_ = self._runner.addresses[0]
@@ -119,10 +118,3 @@ class HttpServer:
             ),
             content_type="application/json",
         )
-
-
-def _reason(error: OSError) -> str:
-    """Say it once: asyncio's text has the address and the reason as well."""
-    if isinstance(error, socket.gaierror) or error.errno is None:
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
