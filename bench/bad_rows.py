@@ -152,4 +152,4 @@ def arrivals(workload: Workload, bad: int) -> Iterator[Arrival[DlrEvent]]:
 def _batches(pool: asyncpg.Pool) -> Batches[DlrEvent]:
     money = Money(RefundPolicy(Refund()), debits=False, patience=1.0)
     writer = DlrWriter(money, receipt_log=Dlr().receipt_log)
-    return Batches(pool, writer, Circuit(lambda: pool.execute("SELECT 1")))
+    return Batches(pool, writer, Circuit(lambda: pool.execute("SELECT 1"), "here"))

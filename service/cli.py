@@ -15,15 +15,25 @@ import typer
 from service import __version__, run_directory
 from service.commandline import ConfigOption, duration, fail, load_settings, or_fail
 from service.config import effective, find_file, load, load_http
+from service.database_url import place
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
+from service.reasons import reason
 from service.settings import Settings
 
-EXIT_CODES = """
-Exit codes: 0 done or drained; 1 failed; 2 wrong settings or usage; 3 broker or database refuse
-for good (credentials, schema, queue arguments); 4 workers died as soon as they were started, again
-and again; 5 the drain ran out of time or was cut short, so that some messages will be delivered
-again; 143 ended by SIGTERM before it had begun.
+EXIT_CODES = """\b
+Exit codes:
+  0    done, or drained
+  1    something is not well: differences, problems, what could not be
+       finished
+  2    wrong settings, usage or environment
+  3    RabbitMQ or PostgreSQL refuse (credentials, privileges, schema, queue
+       arguments) or are away, for which only run waits; or the address of
+       the status page is taken, or top gets no answer from it
+  4    workers died as soon as they were started, again and again
+  5    the drain ran out of time or was cut short, so that some messages will
+       be delivered again
+  143  ended by SIGTERM before it had begun
 """
 
 app = typer.Typer(
@@ -31,6 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # whose boxes keep line breaks of this file, and add others
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
 )
@@ -78,8 +89,11 @@ def run(config: ConfigOption = None) -> None:
     consumes already. SIGTTIN and SIGTTOU start and drain one worker.
     """
     settings = load_settings(config)
-    with run_directory.create():
-        code = _supervise(settings, lambda: load(config))
+    try:
+        with run_directory.create():
+            code = _supervise(settings, lambda: load(config))
+    except run_directory.NotWritable as error:
+        fail(str(error), Exit.CONFIG)
     raise typer.Exit(code)
 
 
@@ -111,7 +125,7 @@ def top(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it once, as JSON.")] = False,
 ) -> None:
-    """Show how a running service is doing: its status page, in a terminal. q ends it."""
+    """Show a running service's status page in a terminal. q ends it."""
     from rich.console import Console  # noqa: PLC0415 - the other commands start faster without
 
     from service.status import top as watching  # noqa: PLC0415
@@ -129,7 +143,7 @@ def top(
                 watching.watch(url, (interval or timedelta(seconds=1)).total_seconds(), console)
             )
     except watching.NoAnswer as error:
-        fail(str(error), Exit.FAILED)
+        fail(str(error), Exit.CANNOT_START)
 
 
 @app.command()
@@ -145,9 +159,9 @@ def migrate(config: ConfigOption = None) -> None:
 
     from service.store import migrate as migration  # noqa: PLC0415
 
-    settings = load_settings(config)
+    url = load_settings(config).database.url.get_secret_value()
     try:
-        migration.migrate(settings.database.url.get_secret_value(), typer.echo)
+        migration.migrate(url, typer.echo)
     except migration.Pooled:
         fail(
             "cannot migrate: database.url (BILLING_DATABASE_URL) leads to a connection pooler such "
@@ -157,8 +171,7 @@ def migrate(config: ConfigOption = None) -> None:
     except (CannotStart, CommandError) as error:
         fail(f"cannot migrate: {error}", Exit.CANNOT_START)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        reason = str(getattr(error, "orig", error)).strip()
-        fail(f"cannot migrate: {reason}", Exit.CANNOT_START)
+        fail(f"cannot migrate: {migration.explain(error, url)}", Exit.CANNOT_START)
 
 
 @app.command()
@@ -169,7 +182,7 @@ def reconcile(
         int, typer.Option(min=0, help="How many differing rows to name for each check.")
     ] = 20,
 ) -> None:
-    """Compare ledger, balances, charges, refunds and CDRs, and name every row that differs.
+    """Compare ledger, balances, charges, refunds and CDRs. Name every row that differs.
 
     All is compared as of one moment, while the service may go on running. An account that is seen
     for the first time gets its opening balance recorded. Exits with 1 if anything differs.
@@ -177,6 +190,7 @@ def reconcile(
     import asyncpg  # noqa: PLC0415 - the other commands start faster without
 
     from service.ops import reconciliation  # noqa: PLC0415
+    from service.store import pool  # noqa: PLC0415
     from service.store.errors import describe  # noqa: PLC0415
     from service.store.reconcile import reconcile as compare  # noqa: PLC0415
 
@@ -187,11 +201,17 @@ def reconcile(
         fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
     except asyncpg.InsufficientPrivilegeError as error:
         fail(
-            f"cannot reconcile: {error}; use the role billing_reader of config/postgres/roles.sql",
+            f"cannot reconcile: {error}; run config/postgres/roles.sql again, as its head says, or "
+            "use the role billing_reader that it makes",
             Exit.CANNOT_START,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        fail(f"cannot reconcile: {describe(error)}", Exit.CANNOT_START)
+        why = reason(error) if isinstance(error, OSError) else describe(error)
+        problem = pool.refusal(error) or (
+            f"PostgreSQL at {place(settings.database.url.get_secret_value())} is away: {why}; "
+            "check database.url (BILLING_DATABASE_URL), and that it runs there"
+        )
+        fail(f"cannot reconcile: {problem}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
 
@@ -220,7 +240,7 @@ def doctor(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find what keeps events from being settled, and say what to do about it.
+    """Find what keeps events from being settled, and what to do.
 
     Looks at RabbitMQ, PostgreSQL and the service that runs here, as the user and role of the
     settings, and changes nothing: it declares, consumes and writes nothing. What it tries to learn
@@ -246,7 +266,7 @@ def doctor(
 
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
-    """Show the settings in force, and where each comes from; secrets are masked.
+    """Show the settings in force, and where each comes from. Secrets are masked.
 
     Exits with 2 and a list of what is wrong when they cannot work.
     """

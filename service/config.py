@@ -14,16 +14,18 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from service.database_url import is_postgresql_url
 from service.settings import (
     ENV_PREFIX,
     SECRET_FILES,
+    SECTIONS,
     Http,
     HttpAlone,
     Settings,
@@ -35,6 +37,7 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 
 CONFIG_VARIABLE = "BILLING_CONFIG"
 DEFAULT_FILE = Path("config/billing.toml")
+UNITS = {"seconds", "milliseconds"}  # with which the description of a time begins
 TYPING_ERROR = 0.85  # how alike two names are for one to be meant by the other
 
 
@@ -62,7 +65,8 @@ def find_file(path: Path | None) -> Path | None:
     Raises:
         ConfigError: a file was named and does not exist.
     """
-    named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
+    by_variable = _file_of(CONFIG_VARIABLE)
+    named = path or (Path(by_variable) if by_variable else None)
     if named is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
     try:
@@ -97,8 +101,6 @@ def load_http(path: Path | None = None) -> Http:
 def _validated(kind: type[Kind], values: Mapping[str, Any], problems: list[str]) -> Kind:
     try:
         settings = kind(**values)
-    except SettingsError as error:
-        raise ConfigError([*problems, *(_no_json() or [str(error)])]) from error
     except ValidationError as error:
         problems += filter(None, map(_explain, error.errors()))
     if problems:
@@ -112,9 +114,7 @@ def effective(settings: Settings, path: Path | None = None) -> Iterator[Effectiv
     for section, name, field in fields():
         holder = getattr(settings, section) if section else settings
         in_file = values.get(section, {}) if section else values
-        variable = variable_of(section, name)
-        if f"{variable}_FILE" in SECRET_FILES and f"{variable}_FILE" in os.environ:
-            variable = f"{variable}_FILE"
+        variable = _variable_in_force(section, name)
         yield Effective(
             name=f"{section}.{name}" if section else name,
             value=shown(getattr(holder, name)),
@@ -164,20 +164,16 @@ def _no_tables(values: MutableMapping[str, Any]) -> list[str]:
     return [f"{name}: expected a table, [{name}]" for name in wrong]
 
 
-def _no_json() -> list[str]:
-    """Name the variables of lists and tables whose text is no JSON."""
-    problems = []
-    for section, name, field in fields():
-        variable = variable_of(section, name)
-        kind = get_origin(field.annotation)
-        if kind not in {tuple, dict} or variable not in os.environ:
-            continue
-        try:
-            json.loads(os.environ[variable])
-        except ValueError:
-            form = '["…", "…"]' if kind is tuple else '{"…": ["…"]}'
-            problems.append(f"{section}.{name} ({variable}): expected JSON: {form}")
-    return problems
+def _file_of(variable: str) -> str | None:
+    """Return the file that a variable names; an empty one names none."""
+    return os.environ.get(variable) or None
+
+
+def _variable_in_force(section: str, name: str) -> str:
+    """Return the variable that a setting is given by: its own, or that of its secret's file."""
+    variable = variable_of(section, name)
+    file = f"{variable}_FILE"
+    return file if file in SECRET_FILES and _file_of(file) else variable
 
 
 def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
@@ -188,7 +184,7 @@ def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
     """
     problems = []
     for variable, (section, name) in SECRET_FILES.items():
-        path = os.environ.get(variable)
+        path = _file_of(variable)
         if path is None:
             continue
         if variable.removesuffix("_FILE") in os.environ:
@@ -203,9 +199,10 @@ def _read_secrets(values: MutableMapping[str, Any]) -> list[str]:
             problems.append(f"{variable}: {path}: cannot be read: {reason}")
         else:
             secret = text.removesuffix("\n").removesuffix("\r")
-            if not secret:
+            if secret:
+                values.setdefault(section, {})[name] = secret
+            else:
                 problems.append(f"{variable}: {path}: is empty")
-            values.setdefault(section, {})[name] = secret
     return problems
 
 
@@ -217,12 +214,15 @@ def _unknown_variables() -> list[str]:
     """
     known = {variable_of(section, name) for section, name, _ in fields()}
     known |= {CONFIG_VARIABLE, *SECRET_FILES}
-    sections = tuple({variable_of(section, "") for section, _, _ in fields() if section})
+    sections = tuple(f"{section}_" for section in SECTIONS)
     problems = []
     for variable in sorted(os.environ):
         name = variable.upper()
         if name.startswith(ENV_PREFIX) and variable not in known:
             suggestion = _nearest(name, known)
+            if not suggestion and name in SECTIONS:
+                example = min(each for each in known if each.startswith(f"{name}_"))
+                suggestion = f"; its settings are given one by one, as {example}"
             if suggestion or name.startswith(sections):
                 problems.append(f"{variable}: no such setting{suggestion}")
     return problems
@@ -234,37 +234,86 @@ def _nearest(word: str, known: set[str]) -> str:
 
 
 def _explain(item: Mapping[str, Any]) -> str | None:
-    """Turn one of pydantic's errors into a line that names the setting and its variable."""
-    if item["type"] == "default_factory_not_called":
+    """Turn one of pydantic's errors into a line that names the setting and its variable.
+
+    Returns:
+        None where something else that is wrong is named already.
+    """
+    kind, location, message = item["type"], list(item["loc"]), str(item["msg"])
+    if kind == "default_factory_not_called":
         return None  # it depends on another that is wrong
-    location = [str(part) for part in item["loc"]]
-    if item["type"] == "missing" and location == ["database"]:
-        location.append("url")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if len(location) == 1 and ": " in message:  # a check across the fields of a section
+    if kind == "extra_forbidden":
+        return _explain_unknown([str(part) for part in location])
+    if kind == "missing":
+        return _explain_missing(*location)
+    message = message.removeprefix("Value error, ").replace("a valid tuple", "a list")
+    known = {(section, name): field for section, name, field in fields()}
+    if ("", location[0]) in known:
+        location.insert(0, "")
+    elif len(location) == 1:  # a check across the fields of a section
         name, _, rest = message.partition(": ")
-        return f"{location[0]}.{name} ({variable_of(location[0], name)}): {rest}"
+        return f"{_title(location[0], name)}: {rest}"
+    section, name, *inside = location
+    field = known[section, name]
+    expected = _expected(kind, message, field, variable_of(section, name)) if not inside else None
+    # A secret is not repeated.
+    given = "" if field.annotation is SecretStr else f", not {item['input']!r}"
+    return f"{_title(section, name)}: {_place(inside)}{expected or _lower(message)}{given}"
+
+
+def _explain_unknown(location: list[str]) -> str | None:
+    if variable_of(*location[-2:] if len(location) > 1 else ("", *location)) in os.environ:
+        return None  # _unknown_variables has named it
     name = ".".join(location)
-    variable = ENV_PREFIX + "_".join(location).upper()
-    if item["type"] == "extra_forbidden":
+    known = {f"{section}.{each}" if section else each for section, each, _ in fields()}
+    return f"{name}: no such setting{_nearest(name, known)}"
+
+
+def _explain_missing(section: str, name: str = "url") -> str | None:
+    """Name a setting that must be given; the one section that must is there for its URL."""
+    if _variable_in_force(section, name) != variable_of(section, name):
+        return None  # _read_secrets has said why
+    descriptions = {(s, n): field.description for s, n, field in fields()}
+    return f"{_title(section, name)} is not set: {descriptions[section, name]}"
+
+
+def _title(section: str, name: str) -> str:
+    return f"{section}.{name} ({_variable_in_force(section, name)})".removeprefix(".")
+
+
+def _place(inside: list[str | int]) -> str:
+    """Say where in a list or table a value is."""
+    parts = [
+        f"item {part + 1}" if isinstance(part, int) else f'"{part}"'
+        for part in inside
+        if part != "[key]"
+    ]
+    return f"{', '.join(parts)}: " if parts else ""
+
+
+def _expected(kind: str, message: str, field: FieldInfo, variable: str) -> str | None:
+    """Say what form a value has, where that is more than pydantic says."""
+    if field.examples:
+        example = field.examples[0]
         if variable in os.environ:
-            return None  # _unknown_variables has named it
-        known = {f"{s}.{n}" if s else n for s, n, _ in fields()}
-        return f"{name} ({variable}): no such setting{_nearest(name, known)}"
-    if item["type"] == "missing":
-        return f"{name} ({variable}) is not set: {_description(location)}"
-    # What was given for a whole section, or for a secret, is not repeated.
-    plain = len(location) == 2 or not isinstance(item["input"], dict | str)
-    secret = "password" in name or "url" in name
-    given = f", not {item['input']!r}" if plain and not secret else ""
-    return f"{name} ({variable}): {message[0].lower()}{message[1:]}{given}"
+            return f"expected JSON, such as {json.dumps(example)}"
+        return f"expected a value such as {shown(example)}"
+    if field.annotation is bool:
+        return "expected true or false"
+    first_word = (field.description or "").partition(" ")[0]
+    unit = first_word if first_word in UNITS else ""
+    if kind.startswith(("greater_than", "less_than")):
+        return f"{_lower(message)} {unit}".rstrip()
+    if kind.startswith(("int_", "float_", "finite_")):
+        number = "whole number" if field.annotation is int else "number"
+        unit = f" of {unit}" if unit else ""
+        example = f", such as {shown(field.default)}" if field.default_factory is None else ""
+        return f"expected a {number}{unit}{example}"
+    return None
 
 
-def _description(location: list[str]) -> str:
-    for section, name, field in fields():
-        if location == ([section, name] if section else [name]):
-            return field.description or ""
-    return ""
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def shown(value: object) -> str:

@@ -9,9 +9,12 @@ class Exit(IntEnum):
     """What the process says when it ends.
 
     OK: done, or drained after a signal.
-    FAILED: an error that is none of the others.
-    CONFIG: the settings or the command line cannot work.
-    CANNOT_START: broker or database refuse for good: credentials, schema, queue arguments.
+    FAILED: a command found or left something that is not well; or an error that is none of the
+        others.
+    CONFIG: the settings, the command line or the environment cannot work.
+    CANNOT_START: broker or database refuse for good: credentials, privileges, schema, queue
+        arguments; or are away, from a command that does not wait for them as a run does. Likewise
+        the address of the status page, which a run cannot have and ``top`` has no answer from.
     CRASH_LOOP: workers die as soon as they are started, again and again.
     ABANDONED: the drain did not finish in time; what was not committed is delivered again.
     TERMINATED: SIGTERM ended it before it had begun to work, as a shell tells it of any process.

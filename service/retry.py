@@ -9,6 +9,8 @@ from contextlib import suppress
 import structlog
 import tenacity
 
+from service.outage import Outage
+
 Sleep = Callable[[float], Awaitable[None]]
 
 FIRST_SECONDS = 0.2
@@ -33,7 +35,7 @@ def unless_stopped(stop: asyncio.Event) -> Sleep:
 
 
 def patiently(
-    what: str,
+    what: str | Outage,
     errors: tuple[type[BaseException], ...],
     sleep: Sleep = asyncio.sleep,
     *,
@@ -43,7 +45,8 @@ def patiently(
     """Return attempts without end: ``async for attempt in patiently(…): with attempt: …``.
 
     Args:
-        what: what has happened, for the log: "RabbitMQ is away".
+        what: what has happened, for the log, which is told each time: "worker-1 died young"; or
+            the outage, which is told each time and itself tells the log.
         errors: these are waited out; anything else goes up at once.
         sleep: waits that many seconds.
         unless: of ``errors``, those that go up at once all the same.
@@ -56,12 +59,12 @@ def patiently(
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         delay = state.next_action.sleep if state.next_action else 0.0
-        log.error(
-            f"{what}; trying again",
-            error=str(error).partition("\n")[0] or type(error).__name__,
-            attempt=state.attempt_number,
-            delay_s=round(delay, 2),
-        )
+        why = str(error).partition("\n")[0] or type(error).__name__
+        details = {"attempt": state.attempt_number, "delay_s": round(delay, 2)}
+        if isinstance(what, Outage):
+            what.goes_on(why, **details)
+        else:
+            log.error(f"{what}; trying again", error=why, **details)
 
     return tenacity.AsyncRetrying(
         sleep=sleep,

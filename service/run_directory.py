@@ -21,18 +21,27 @@ _PREFIX: Final = "billing-service-run-"
 _held: list[IO[str]] = []
 
 
+class NotWritable(Exception):
+    """There is no place for it; the text says what to do."""
+
+
 @contextmanager
 def create() -> Iterator[Path]:
     """Make a directory for this run and name it in the environment; remove it at the end.
 
     What was left by runs that were killed is removed first.
+
+    Raises:
+        NotWritable: none can be made.
     """
-    _remove_leftovers()
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    os.environ[VARIABLE] = str(directory)
-    # Its name appears when it is locked already: there is no moment for others to take it in.
-    _hold(directory / "lock.new")
-    (directory / "lock.new").rename(directory / "lock")
+    try:
+        _remove_leftovers()
+        directory = _make()
+    except OSError as error:
+        raise NotWritable(
+            f"no directory for temporary files, where the metrics are kept: {error.strerror}; set "
+            "TMPDIR to one that can be written and has room"
+        ) from error
     try:
         yield directory
     finally:
@@ -52,6 +61,15 @@ def hold() -> None:
 def path() -> Path:
     """Return this run's directory."""
     return Path(os.environ[VARIABLE])
+
+
+def _make() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    os.environ[VARIABLE] = str(directory)
+    # Its name appears when it is locked already: there is no moment for others to take it in.
+    _hold(directory / "lock.new")
+    (directory / "lock.new").rename(directory / "lock")
+    return directory
 
 
 def _hold(lock: Path) -> None:

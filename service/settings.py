@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,6 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -67,12 +69,22 @@ def _host(name: str) -> str:
     return name
 
 
+def _decoded(value: object) -> object:
+    """Read the JSON of a variable; what is none is left for the type to refuse."""
+    try:
+        return orjson.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 Zone = Annotated[str, AfterValidator(_zone)]
 Host = Annotated[str, AfterValidator(_host)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 QueueType = Literal["quorum", "classic"]
 ChargeMode = Literal["confirm", "debit"]
 FinalFailure = Literal["rejected", "expired", "failed"]
+# With NoDecode, as the library would else end at a variable that is no JSON, and look no further.
+FromJSON = BeforeValidator(_decoded)
 
 
 class Section(BaseModel):
@@ -289,14 +301,20 @@ class Refund(Section):
     settle: Seconds = Field(
         900, description="seconds without anything better after which a retried error is refunded"
     )
-    receipts: tuple[FinalFailure, ...] = Field(
-        (), description="final receipts that refund too: any of rejected, expired, failed"
+    receipts: Annotated[tuple[FinalFailure, ...], NoDecode, FromJSON] = Field(
+        (),
+        description="final receipts that refund too: any of rejected, expired, failed",
+        examples=[("rejected", "failed")],
     )
-    by_account: dict[UUID, tuple[FinalFailure, ...]] = Field(
-        {}, description="instead of receipts, for these accounts (their UUIDs)"
+    by_account: Annotated[dict[UUID, tuple[FinalFailure, ...]], NoDecode, FromJSON] = Field(
+        {},
+        description="instead of receipts, for these accounts (their UUIDs)",
+        examples=[{"7f1b6a52-4c8e-4f0a-9d3b-2e5c8a7d9f10": ("rejected", "failed")}],
     )
-    by_connector: dict[str, tuple[FinalFailure, ...]] = Field(
-        {}, description="instead of receipts, for these connectors; an account's rule wins"
+    by_connector: Annotated[dict[str, tuple[FinalFailure, ...]], NoDecode, FromJSON] = Field(
+        {},
+        description="instead of receipts, for these connectors; an account's rule wins",
+        examples=[{"smsc-1": ("rejected", "failed")}],
     )
     after_delivery: Literal["keep", "reverse"] = Field(
         "keep", description="what becomes of a refund when the message is delivered after all"
@@ -374,13 +392,14 @@ class _Read(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take the environment first, then the file (given as initial values).
 
-        What names a secret's file is left to :mod:`service.config`, which reads it.
+        What names a secret's file is left to :mod:`service.config`, which reads it; and what
+        would be a whole section in JSON, which refuses it.
         """
         if isinstance(env_settings, EnvSettingsSource):
             env_settings.env_vars = {
                 name: value
                 for name, value in env_settings.env_vars.items()
-                if name.upper() not in SECRET_FILES
+                if name.upper() not in {*SECRET_FILES, *SECTIONS}
             }
         return env_settings, init_settings
 
@@ -434,6 +453,9 @@ def variable_of(section: str, name: str) -> str:
     """Return the environment variable of a setting."""
     return ENV_PREFIX + (f"{section}_{name}" if section else name).upper()
 
+
+# What the variables of each section begin with, before the last _.
+SECTIONS = {variable_of("", section) for section, _, _ in fields() if section}
 
 # The variables that name a file with a secret, and whose secret it is.
 SECRET_FILES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -31,6 +32,10 @@ E = TypeVar("E", bound=Event)
 MAX_DELIVERIES = 5
 # So many messages are decoded in one go; the hardest take some 5 ms each.
 DECODE_SLICE = 200
+# After a slice that took longer, others have their turn more than once: a call that waits for the
+# broker's answer takes several of them.
+LONG_SLICE_SECONDS = 0.05
+PAUSE_SECONDS = 0.005
 SHOW_SECONDS = 1.0
 
 
@@ -106,19 +111,30 @@ class Stream(Generic[E]):
         counts = self.report.events([arrival.event for arrival in arrivals], results)
         self.report.batch(batch, counts, decoded - started, committed - decoded)
 
-    async def decode(self, messages: Sequence[Content]) -> list[E | Refused]:
+    async def decode(
+        self, messages: Sequence[Content], within: float = math.inf
+    ) -> list[E | Refused]:
         """Return for each message what it says, or why it can never be applied.
 
         Everything else has its turn in between: a batch of what is hard to decode is no hang.
+
+        Args:
+            messages: the first of them come first.
+            within: seconds after which none is begun any more, and the result is shorter.
         """
         events: list[E | Refused] = []
+        until = time.monotonic() + within
         for start in range(0, len(messages), self._decode_slice):
+            began = time.monotonic()
+            if began > until:
+                break
             messages_slice = messages[start : start + self._decode_slice]
             events += [
                 self._refusal(event) if isinstance(event, Exception) else event
                 for event in decode_each(self._decode_batch, messages_slice)
             ]
-            await asyncio.sleep(0)
+            is_long = time.monotonic() - began > LONG_SLICE_SECONDS
+            await asyncio.sleep(PAUSE_SECONDS if is_long else 0)
         return events
 
     def _refusal(self, error: Exception) -> Refused:

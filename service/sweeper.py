@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 INTERVAL_SECONDS: Final = 1.0
 LIMIT: Final = 1000
+# A step's transaction idles meanwhile, and PostgreSQL ends one that does so for 15 s.
+DECODE_SECONDS: Final = 5.0
 EIGHTHS: Final = 8  # as claim_parked.sql has it
 PURGE_SECONDS: Final = 60.0
 PURGE_ROWS: Final = 10_000
@@ -85,6 +87,7 @@ class Sweeper:
         self._dead_letters = dead_letters
         self._round = 0
         self._is_busy = False
+        self._is_burying = False
         self._purge_at = 0.0
         self.answered_at = 0.0
         """Monotonic time at which the database last answered."""
@@ -96,12 +99,12 @@ class Sweeper:
                 await self._circuit.probe()
                 await self._sweep()
             except OUTAGES as error:
-                self._is_busy = False
+                self._is_busy = self._is_burying = False
                 log.error("sweep failed; trying again", error=describe(error))
-            await asyncio.sleep(0 if self._is_busy else INTERVAL_SECONDS)
+            await asyncio.sleep(0 if self._is_busy or self._is_burying else INTERVAL_SECONDS)
 
     async def _sweep(self) -> None:
-        self._is_busy = False
+        self._is_busy = self._is_burying = False
         self._round += 1
         await self._alone(self._look_for_parts)
         for stream in self._streams:
@@ -123,6 +126,8 @@ class Sweeper:
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
                 self._note_answer()
+                # What is only found out at COMMIT would be no row's fault, and end the worker.
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 moved = await step(connection)
         self._note_answer()
         if moved:
@@ -140,7 +145,7 @@ class Sweeper:
         found = await parking.claim_ready(connection, stream.name, LIMIT, eighth, grace)
         moved, kept = await self._apply(connection, stream, found)
         if kept:
-            await parking.keep(connection, kept)
+            await parking.keep(connection, [parked for parked, _ in kept])
         return moved
 
     async def _expire(self, connection: Connection, stream: Stream[Any]) -> Counter[str]:
@@ -150,15 +155,21 @@ class Sweeper:
         if stream.name == "dlr":
             await self._link_parts(connection, stream, expired)
         moved, kept = await self._apply(connection, stream, expired)
-        reason = f"nothing it belongs to appeared within {ttl:g} s"
-        dead = [(each, DeadLetter(each.message, reason, Cause.EXPIRED)) for each in kept]
-        await self._bury(connection, stream, dead)
+        dead = [(parked, _too_late(parked, ttl, error)) for parked, error in kept]
+        buried = await self._bury(connection, stream, dead)
+        self._is_burying |= len(expired) == LIMIT and buried > 0
         return moved
 
     async def _apply(
         self, connection: Connection, stream: Stream[Any], waiting: Sequence[Parked]
-    ) -> tuple[Counter[str], list[Parked]]:
-        """Apply events as if they came now; return what money moved, and what has to stay."""
+    ) -> tuple[Counter[str], list[tuple[Parked, Exception | None]]]:
+        """Apply events as if they came now.
+
+        Those that there is no time to decode are left for the next sweep.
+
+        Returns:
+            What money moved; and what has to stay, each with the error if it made us fail.
+        """
         moved: Counter[str] = Counter()
 
         async def apply(part: Sequence[Event]) -> list[Outcome]:
@@ -168,8 +179,8 @@ class Sweeper:
             return effects.outcomes
 
         ready, events, dead = [], [], []
-        decoded = await stream.decode([parked.message for parked in waiting])
-        for parked, event in zip(waiting, decoded, strict=True):
+        decoded = await stream.decode([parked.message for parked in waiting], DECODE_SECONDS)
+        for parked, event in zip(waiting, decoded, strict=False):
             if isinstance(event, Refused):  # limits were tightened since
                 dead.append((parked, DeadLetter(parked.message, str(event))))
             else:
@@ -177,22 +188,24 @@ class Sweeper:
                 ready.append(parked)
         results = await isolating(apply, events)
         done: list[Parked] = []
-        kept: list[Parked] = []
+        kept: list[tuple[Parked, Exception | None]] = []
         for parked, result in zip(ready, results, strict=True):
             if isinstance(result, DATA_ERRORS):
                 reason = f"the database refuses it: {describe(result)}"
                 dead.append((parked, DeadLetter(parked.message, reason, Cause.DATABASE)))
             elif isinstance(result, Exception):
                 stream.report.failed(result, requeued=False)
-                kept.append(parked)
+                kept.append((parked, result))
+            elif result is Outcome.PARKED:
+                kept.append((parked, None))
             else:
-                (kept if result is Outcome.PARKED else done).append(parked)
+                done.append(parked)
         await self._bury(connection, stream, dead)
         if done:
             await parking.unpark(connection, done)
             counts = stream.report.events(events, results)
             log.info("parked events applied", stream=stream.name, **counts)
-            self._is_busy |= len(waiting) == LIMIT
+            self._is_busy |= len(waiting) == LIMIT or len(decoded) < len(waiting)
         return moved, kept
 
     async def _refund(self, connection: Connection) -> Counter[str] | None:
@@ -233,28 +246,29 @@ class Sweeper:
         connection: Connection,
         stream: Stream[Any],
         dead: Sequence[tuple[Parked, DeadLetter]],
-    ) -> None:
-        """Publish to the dead queue; unpark only what the broker has confirmed.
+    ) -> int:
+        """Publish to the dead queue; unpark only what the broker has confirmed, and count it.
 
         What it refuses stays parked until the next sweep, and holds up nothing else. A letter
         whose confirm is late, or lost with the transaction, is published again.
         """
         dead_letters = self._dead_letters()
         if not dead or dead_letters is None or dead_letters.is_waiting:
-            return
+            return 0
         letters = [letter for _, letter in dead]
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 taken = await dead_letters.offer(stream.name, stream.source, letters)
         except BROKER_OUTAGES as error:
             log.error("parked events not dead-lettered; trying again", error=describe(error))
-            return
+            return 0
         buried = [parked for (parked, _), is_in in zip(dead, taken, strict=True) if is_in]
         if buried:
             await parking.unpark(connection, buried)
             stream.report.dead(
                 [letter for letter, is_in in zip(letters, taken, strict=True) if is_in]
             )
+        return len(buried)
 
     async def _look_for_parts(self, connection: Connection) -> None:
         """Look for the long messages that receipts may be parts of."""
@@ -296,6 +310,15 @@ class Sweeper:
         ]
         if not any(done.endswith(f" {PURGE_ROWS}") for done in slices):
             self._purge_at = time.monotonic() + PURGE_SECONDS
+
+
+def _too_late(parked: Parked, ttl: float, error: Exception | None) -> DeadLetter:
+    """Say why what has waited for ``ttl`` seconds is given up."""
+    if error is not None:
+        reason = f"failed too often: {describe(error)}"
+        return DeadLetter(parked.message, reason, Cause.FAILED)
+    reason = f"nothing it belongs to appeared within {ttl:g} s"
+    return DeadLetter(parked.message, reason, Cause.EXPIRED)
 
 
 def _guesses(event: Event | Refused) -> list[tuple[str, str, int, str | None]]:

@@ -19,10 +19,12 @@ from service.broker import leniency, topology
 from service.broker.catching_up import CatchingUp
 from service.broker.connection import in_turn
 from service.broker.errors import OUTAGES, HeldTooLong, SessionLost
+from service.database_url import place
 from service.events.decode import BillDecoder, DlrDecoder, SubmitDecoder
 from service.exits import CannotStart, Exit
 from service.ops import log as logs
 from service.ops import metrics
+from service.outage import Outage
 from service.session import open_session
 from service.store.batches import Batches
 from service.store.bill_writer import BillWriter
@@ -52,7 +54,7 @@ WELL_SECONDS = 30.0
 JITTER_SECONDS = 1.0
 POLL_SECONDS = 0.2
 # So many submissions are decoded in one go; the most hostile take a tenth of a second each.
-PICKLES_SLICE = 10
+PICKLES_SLICE = 1
 
 log = structlog.get_logger()
 
@@ -98,6 +100,7 @@ class Worker:
         self._settings = settings
         self._name = name
         self._addresses = in_turn(settings.jasmin)
+        self._outage = Outage("RabbitMQ", ", ".join(map(str, settings.jasmin.addresses)))
         self._life = life
         self._supervisor = supervisor
         self._circuit: Circuit | None = None
@@ -118,7 +121,7 @@ class Worker:
         try:
             return await self._work(await self._open_pool(), beating)
         except retry.Stopped:
-            return Exit.ABANDONED if self._has_abandoned else Exit.OK
+            return self._end_of_drain()
         finally:
             await _end({beating})
 
@@ -142,7 +145,8 @@ class Worker:
             debits=bill.charge_mode == "debit",
             patience=self._settings.parking.ttl,
         )
-        circuit = self._circuit = Circuit(lambda: ping(pool))
+        server = place(self._settings.database.url.get_secret_value())
+        circuit = self._circuit = Circuit(lambda: ping(pool), server)
         streams = self._streams(pool, money, circuit)
         self._sweeper = Sweeper(
             pool,
@@ -211,9 +215,12 @@ class Worker:
         await asyncio.wait({consuming}, timeout=seconds)
         if consuming.done():
             consuming.result()
-            return Exit.OK
+            return self._end_of_drain()
         log.warning("out of time to drain; what is not acknowledged goes back to the broker")
         return Exit.ABANDONED
+
+    def _end_of_drain(self) -> Exit:
+        return Exit.ABANDONED if self._has_abandoned else Exit.OK
 
     async def _consume(self, streams: list[Stream[Any]], circuit: Circuit) -> None:
         """Keep a session with the broker, one after another, until told to stop.
@@ -226,7 +233,7 @@ class Worker:
         """
         sleep = retry.unless_stopped(self.stop)
         while not self.stop.is_set():
-            async for attempt in retry.patiently("RabbitMQ is away", OUTAGES, sleep):
+            async for attempt in retry.patiently(self._outage, OUTAGES, sleep):
                 with attempt:
                     while circuit.state is not State.CLOSED:  # the sweeper looks after it
                         await sleep(POLL_SECONDS)
@@ -268,6 +275,7 @@ class Worker:
                 self._show()
 
     def _on_consuming(self) -> None:
+        self._outage.ends()
         self._is_patient = True
         self._show()
 

@@ -4,13 +4,14 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 import asyncpg
+import psycopg
 from rich.console import Console
 from rich.text import Text
 
@@ -162,13 +163,8 @@ class Demo:
 
     async def _migrate(self) -> None:
         self._report("migrating")
-        connection = await asyncpg.connect(self._stack.postgres.dsn())
-        try:
-            known = "SELECT FROM pg_database WHERE datname = $1"
-            if not await connection.fetch(known, _DATABASE):
-                await connection.execute(f"CREATE DATABASE {_DATABASE}")
-        finally:
-            await connection.close()
+        with suppress(psycopg.errors.DuplicateDatabase):  # of an earlier run
+            await asyncio.to_thread(self._stack.postgres.create_database, _DATABASE)
         await asyncio.to_thread(self._service.migrate)
 
     async def _start_service(self, probe: Probe) -> None:

@@ -14,7 +14,7 @@ BEGIN;
 
 -- billing_migrator: `billing-service migrate`. Owns what it creates, and may add columns to the
 -- gateway's tables because it is a member of their owner.
--- billing_service: `billing-service run`.
+-- billing_service: `billing-service run`, and all other commands but migrate.
 -- billing_reader: people and `billing-service reconcile`, which only adds to billing_opening; no
 -- phone numbers, no message texts.
 SELECT format('CREATE ROLE %I', role)
@@ -80,7 +80,8 @@ FROM (VALUES
         'id account_id amount currency direction reason reference created_at'),
     ('billing_service', 'SELECT', 'sms_cdr',
         'message_id account_id connector_id status status_rank parts price currency delivery_at '
-        'error_code dlr_payload smpp_msgid finalized_at confirmed_amount refunded_amount'),
+        'error_code dlr_payload smpp_msgid created_at finalized_at confirmed_amount '
+        'refunded_amount'),
     ('billing_service', 'UPDATE', 'sms_cdr',
         'status status_rank delivery_at error_code dlr_payload smpp_msgid finalized_at '
         'confirmed_amount refunded_amount'),

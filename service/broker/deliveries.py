@@ -131,6 +131,8 @@ class Deliveries:
             kept = (item.tag for item in reversed(batch.items) if item.tag not in requeued)
             if last := next(kept, None):
                 await self._ack_through(last)
+            if self._held_ack is None:
+                self._acknowledged = batch.items[-1].tag  # given back or acknowledged
         except (AMQPError, ChannelInvalidStateError) as error:
             raise SessionLost(f"{self.queue}: {error}") from error
 

@@ -89,7 +89,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Count dead letters by stream and reason, and show the oldest of them."""
+    """Count dead letters by stream and reason, and show the oldest."""
     from rich.console import Console  # noqa: PLC0415 - the other commands start faster without
 
     from service.dlq import actions, view  # noqa: PLC0415
@@ -123,7 +123,7 @@ def show(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show everything about a dead letter; phone numbers masked and message texts hidden."""
+    """Show all about a dead letter. Phone numbers are masked and message texts hidden."""
     from service.dlq import actions, view  # noqa: PLC0415
 
     if not id.strip():
@@ -157,7 +157,7 @@ def replay(
     dry_run: DryRunOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Put dead letters back into this service's own queues, never into Jasmin's exchanges.
+    """Put dead letters back into this service's own queues. Never into Jasmin's exchanges.
 
     One leaves the dead queue only when RabbitMQ has confirmed that the other queue has it. After
     an interruption a few may be in both, which changes nothing: no event is applied twice.
@@ -234,7 +234,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write dead letters to a file, whole and unmasked; they stay in the dead queue.
+    """Write dead letters to a file, whole and unmasked. They stay in the dead queue.
 
     The file appears when it is complete, readable for its owner only. It is to be looked at and
     kept; no command reads it back.
@@ -354,16 +354,16 @@ def _run(
     except Halted as error:
         fail(str(error), Exit.FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _lost("interrupted")
+        _lost("interrupted", Exit.FAILED)
     except Unreachable as error:
-        _lost(f"RabbitMQ is away: {error}")
+        _lost(f"RabbitMQ is away: {error}", Exit.CANNOT_START)
     except OUTAGES as error:
         where = ", ".join(map(str, settings.jasmin.addresses))
-        _lost(f"RabbitMQ at {where} is away: {reason(error)}")
+        _lost(f"RabbitMQ at {where} is away: {reason(error)}", Exit.CANNOT_START)
 
 
-def _lost(why: str) -> NoReturn:
-    fail(f"{why}; what was not removed is where it was", Exit.FAILED)
+def _lost(why: str, code: Exit) -> NoReturn:
+    fail(f"{why}; what was not removed is where it was", code)
 
 
 async def _session(

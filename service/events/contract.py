@@ -102,7 +102,7 @@ def dlrs(bodies: Sequence[bytes], zone: ZoneInfo) -> list[DlrEvent]:
     )
     return [
         SubmitResult(message_id, status, smpp_msgid or None)
-        if kind == SUBMIT_SM_RESP or (kind is None and status.text.startswith("ESME_"))
+        if kind == SUBMIT_SM_RESP or (kind is None and status.is_command_status)
         else Receipt(
             message_id,
             (),
@@ -158,7 +158,7 @@ def bills(bodies: Sequence[bytes]) -> list[BillEvent]:
         status_of(text) for text in fields.identifiers("status", [each.status for each in parsed])
     ]
     for status in statuses:
-        if not status.text.startswith("ESME_"):
+        if not status.is_command_status:
             raise Refused(f"status is no SMPP command status: {status.text[:40]!r}")
     connector_ids = [each.connector_id for each in parsed]
     fields.check_storable("connector_id", filter(None, connector_ids))

@@ -21,7 +21,7 @@ class SubmitResult(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         message_id: Jasmin's message id, the CDR's key.
-        status: from the SMPP command status (``ESME_ROK`` or ``ESME_*``).
+        status: from the SMPP command status (``ESME_ROK``, ``ESME_*`` or ``RESERVEDSTATUS*``).
         smpp_msgid: the operator's message id, normalised; None when it refused.
     """
 
@@ -82,7 +82,7 @@ class BillEvent(msgspec.Struct, frozen=True, gc=False):
         amount: what was charged, exact, in the account's currency; never negative.
         message_id: the CDR's key; a native bill does not know it.
         connector_id: the SMPP connector, if said.
-        status: ``ESME_ROK`` or ``ESME_*``; a native bill is only published on success.
+        status: a command status, as above; a native bill is only published on success.
     """
 
     bid: str

@@ -34,6 +34,15 @@ class Status(NamedTuple):
     rank: int
     known: bool = True
 
+    @property
+    def is_command_status(self) -> bool:
+        """Whether it is an answer to a submission, rather than a receipt's state."""
+        return self.text.startswith(_COMMAND_STATUSES)
+
+
+# How they begin. What SMPP has no name for, as operators' own errors from 0x400 on, Jasmin calls
+# RESERVEDSTATUS_VENDOR_SPECIFIC and the like (smpp.pdu's CommandStatus).
+_COMMAND_STATUSES: Final = ("ESME_", "RESERVEDSTATUS")
 
 # Of a submission that Jasmin has given to a connector, and the operator not answered yet.
 CAPTURED: Final = Status("SUBMIT_SM", "queued", QUEUED)
@@ -85,11 +94,11 @@ _TABLE: Final = _table()
 def status_of(text: str) -> Status:
     """Return what ``text`` means, in any case, tolerating truncation.
 
-    Any other ``ESME_*`` is a final failure; any other text leaves the message pending.
+    Any other command status is a final failure; any other text leaves the message pending.
     """
     word = text.strip().upper()
     if word in _TABLE:
         return _TABLE[word]
-    if word.startswith("ESME_"):
+    if word.startswith(_COMMAND_STATUSES):
         return Status(word, "failed", FAILED)
     return Status(word, "pending", PENDING, known=False)

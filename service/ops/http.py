@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from service.addresses import Address
 from service.exits import CannotStart
 from service.ops import collection
+from service.reasons import reason
 from service.status import page
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class HttpServer:
         except OSError as error:
             await self._runner.cleanup()
             raise CannotStart(
-                f"cannot listen on {host}:{port}: {error.strerror}; set http.host or http.port "
-                "(BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
+                f"cannot listen on {Address(host, port)}: {reason(error)}; set http.host or "
+                "http.port (BILLING_HTTP_HOST, BILLING_HTTP_PORT)"
             ) from error
         host, port, *_ = self._runner.addresses[0]
         self.url = f"http://{Address(host, port)}"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from service.events.records import BillEvent
-from service.events.statuses import SUBMITTED
+from service.events.statuses import SUBMITTED, status_of
 from service.store.accounts import as_uuid, find_accounts
 from service.store.columns import column
 from service.store.money import COSTLY, Failure, Money, Moved
@@ -29,7 +30,7 @@ class _Charge(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         at: index of the best answer, by rank.
-        answer: the best answer.
+        answer: the best answer, with the message that any of them names.
         amount: of the answer that confirms it, else of the best.
         confirmed: whether one of the answers is ESME_ROK.
     """
@@ -80,6 +81,10 @@ class BillWriter:
         }
         charges = _charges(ready)
         fresh = await self._record(connection, charges, accounts)
+        # And those that only an earlier answer to the same charge has named.
+        await self._lock_cdrs(
+            connection, [c.answer for c, _ in fresh if c.answer.message_id not in cdrs]
+        )
         await self._settle(connection, [charge.answer for charge, _ in fresh])
         outcomes = [
             Outcome.UNCHANGED if index in ready else Outcome.PARKED for index in range(len(events))
@@ -122,7 +127,8 @@ class BillWriter:
         """Record the charges, in key order.
 
         Returns:
-            Those that are new or have a new answer, with the account that they were recorded for.
+            Those that are new or have a new answer, each with the status and message that it has
+            by now, and the account that it was recorded for.
         """
         if not charges:
             return []
@@ -140,12 +146,15 @@ class BillWriter:
             column([str(charge.amount) for charge in charges]),
             column(["t" if charge.confirmed else "f" for charge in charges]),
         )
-        recorded_for = {row["bid"]: row["account_id"] for row in recorded}
-        return [
-            (charge, recorded_for[charge.answer.bid])
-            for charge in charges
-            if charge.answer.bid in recorded_for
-        ]
+        rows = {row["bid"]: row for row in recorded}
+        fresh = []
+        for charge in charges:
+            if row := rows.get(charge.answer.bid):
+                message_id = charge.answer.message_id or row["message_id"]
+                status = status_of(row["status"])
+                answer = replace(charge.answer, status=status, message_id=message_id)
+                fresh.append((replace(charge, answer=answer), row["account_id"]))
+        return fresh
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
         """Finalise or fail the CDRs of charges that name their message."""
@@ -171,6 +180,9 @@ def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
     """Return what the answers to one charge come to."""
     best = max(answers, key=lambda index: events[index].status.rank)
     event = events[best]
+    if event.message_id is None:
+        named = next((i for i in answers if events[i].message_id is not None), best)
+        event = replace(event, message_id=events[named].message_id)
     paid = next((i for i in answers if events[i].status.rank == SUBMITTED), None)
     amount = event.amount if paid is None else events[paid].amount
     return _Charge(best, event, amount, confirmed=paid is not None)

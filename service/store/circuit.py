@@ -8,18 +8,15 @@ from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final, TypeVar
 
-import structlog
-
 from service import retry
 from service.ops import metrics
+from service.outage import Outage
 from service.store.errors import OUTAGES
 
 R = TypeVar("R")
 
 # So that consuming goes on within moments of the database's return.
 LONGEST_DELAY_SECONDS: Final = 2.0
-
-log = structlog.get_logger()
 
 
 class State(IntEnum):
@@ -35,10 +32,12 @@ class Circuit:
 
     Args:
         ping: asks the database for nothing; raises one of ``errors.OUTAGES`` while it is away.
+        server: where the database is, for the log.
     """
 
-    def __init__(self, ping: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, ping: Callable[[], Awaitable[object]], server: str) -> None:
         self._ping = ping
+        self._outage = Outage("PostgreSQL", server)
         self._probing = asyncio.Lock()
         self._state = State.CLOSED
         self.closed_at = time.monotonic()
@@ -77,7 +76,7 @@ class Circuit:
         """Return once the database answers; one caller asks, with backoff, and all others wait."""
         async with self._probing:
             async for attempt in retry.patiently(
-                "PostgreSQL is away", OUTAGES, longest=LONGEST_DELAY_SECONDS
+                self._outage, OUTAGES, longest=LONGEST_DELAY_SECONDS
             ):
                 with attempt:
                     await self._ask()
@@ -98,7 +97,7 @@ class Circuit:
 
     def _set(self, state: State) -> None:
         if state is State.CLOSED and self._state is not State.CLOSED:
-            log.info("PostgreSQL is back")
+            self._outage.ends()
             self.closed_at = time.monotonic()
         if state is State.OPEN and self._state is State.CLOSED:
             metrics.CIRCUIT_OPENED.inc()

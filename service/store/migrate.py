@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import alembic.command
 import psycopg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg import errors
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from service import versions
@@ -71,6 +74,35 @@ def pending(version: str | None) -> list[str]:
         f"{each.revision} {each.doc.partition(',')[0].rstrip('.')}"
         for each in reversed(list(revisions))
     ]
+
+
+def explain(error: psycopg.Error | DBAPIError, url: str) -> str:
+    """Say in a line why the database refused, or is away, and what to do about it."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    reason = str(cause).partition("\n")[0]
+    if isinstance(cause, errors.InsufficientPrivilege):
+        return (
+            f"{reason}; run config/postgres/roles.sql as its head says, with -v gateway_owner=ROLE "
+            "where ROLE owns the gateway's tables, and give migrate the URL of billing_migrator"
+        )
+    if isinstance(cause, errors.LockNotAvailable):
+        lines = (getattr(error, "statement", None) or "").splitlines()
+        change = next((line for line in lines if line and not line.startswith("--")), "")
+        return (
+            f"{reason}: {change}: another session has held this table for {LOCK_TIMEOUT}; let its "
+            "transaction end (pg_stat_activity shows it), and run again: billing-service migrate"
+        )
+    database = f'"{urlsplit(url).path[1:]}"'
+    if isinstance(cause, psycopg.OperationalError) and f"database {database} does" in reason:
+        return (
+            f"{reason}; create it (CREATE DATABASE {database}), or check database.url "
+            "(BILLING_DATABASE_URL)"
+        )
+    if isinstance(cause, psycopg.OperationalError):
+        return (
+            f"{reason}; check database.url (BILLING_DATABASE_URL), and that PostgreSQL runs there"
+        )
+    return reason
 
 
 def _accept(newer: str, report: Callable[[str], None]) -> None:

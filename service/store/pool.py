@@ -9,7 +9,9 @@ import asyncpg
 import structlog
 
 from service import retry, tls, versions
+from service.database_url import place
 from service.exits import CannotStart
+from service.outage import Outage
 from service.store import errors, sql
 from service.store.hosts import Hosts
 
@@ -77,9 +79,8 @@ async def open_pool(
     Raises:
         CannotStart: waiting will not help: wrong credentials, no such database, wrong schema.
     """
-    async for attempt in retry.patiently(
-        "PostgreSQL is away", errors.OUTAGES, sleep, unless=_FATAL
-    ):
+    outage = Outage("PostgreSQL", place(settings.url.get_secret_value()))
+    async for attempt in retry.patiently(outage, errors.OUTAGES, sleep, unless=_FATAL):
         with attempt:
             try:
                 pool = await _connect(settings, name, captures=captures)
@@ -87,6 +88,7 @@ async def open_pool(
                 if problem := refusal(error):
                     raise CannotStart(problem) from error
                 raise
+    outage.ends()
     return pool
 
 

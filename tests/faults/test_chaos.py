@@ -105,8 +105,9 @@ def test_finds_charges_that_were_debited_twice(tmp_path: Path) -> None:
         tmp_path,
         (
             "store/sql/record_bills.sql",
-            "WHERE e.status_rank < excluded.status_rank OR"
-            " (excluded.confirmed AND NOT e.confirmed)\n",
+            "WHERE e.status_rank < excluded.status_rank\n"
+            "   OR (excluded.confirmed AND NOT e.confirmed)\n"
+            "   OR (e.message_id IS NULL AND excluded.message_id IS NOT NULL)\n",
             "",
         ),
         ("store/sql/book_debits.sql", "  AND e.ledger_id IS NULL\n", ""),

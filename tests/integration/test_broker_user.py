@@ -88,7 +88,7 @@ async def test_the_commands_work(
     await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 3)
     assert "body is empty" in run("dlq", "list")
     assert "3 dead letters exported" in run("dlq", "export", "--output", str(tmp_path / "dead"))
-    assert "1 dead letters removed" in run("dlq", "purge", "--yes", "--limit", "1")
+    assert "1 dead letter removed" in run("dlq", "purge", "--yes", "--limit", "1")
     assert "2 dead letters replayed" in run("dlq", "replay")
     management = ("--management-url", stack.rabbitmq.management_url)
     found = json.loads(run("doctor", "--json", *management))["findings"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice, permutations
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.test_capture import in_order, shuffled, three_times_over
-from tests.support.gateway import Gateway, bill, dlr
+from tests.support.gateway import JASMIN_UID, Gateway, Publication, bill, dlr
 from tests.support.service import eventually
 
 STATUS_TABLE = {
@@ -169,6 +170,40 @@ async def test_two_answers_to_one_charge_count_alike_in_any_order(
         "SELECT status, finalized_at IS NOT NULL, confirmed_amount FROM sms_cdr"
     )
     assert tuple(row) == ("failed", True, Decimal("0.010000"))
+    assert await service.stop() == 0
+
+
+def native_bill(bid: str, amount: str = "0.01") -> Publication:
+    headers = {"user-id": JASMIN_UID, "amount": amount}
+    key = f"bill_request.submit_sm_resp.{JASMIN_UID}"
+    return Publication("billing", key, bid.encode(), bid, headers)
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["one-batch", "batch-by-batch"])
+async def test_a_charge_in_both_shapes_counts_once_and_for_its_message_in_any_order(
+    start, gateway: Gateway, at_once: bool
+) -> None:
+    """Both match the binding where somebody publishes what Jasmin says with the message added."""
+    await gateway.add_balance(Decimal(100))
+    service = await start(WORKERS="1", BILL_FLUSH_MS="300", BILL_CHARGE_MODE="debit").ready()
+    messages = [str(uuid4()) for _ in range(6)]
+    await gateway.add_cdrs(messages)
+    in_all_orders = [
+        permutations([native_bill(f"b{n}"), bill(m, f"b{n}", "ESME_RTHROTTLED"), bill(m, f"b{n}")])
+        for n, m in enumerate(messages)
+    ]
+    orders = [next(islice(each, n, None)) for n, each in enumerate(in_all_orders)]
+    for number, answers in enumerate(zip(*orders, strict=True), start=1):
+        await gateway.publish(answers)
+        if not at_once:
+            await eventually(service.consumed, number * len(messages))
+    await eventually(service.consumed, 3 * len(messages))
+    rows = await gateway.database.fetch(
+        "SELECT status, finalized_at IS NOT NULL, confirmed_amount FROM sms_cdr"
+    )
+    assert {tuple(row) for row in rows} == {("submitted", True, Decimal("0.010000"))}
+    assert await gateway.count("billing_event", "message_id IS NOT NULL") == len(messages)
+    assert await gateway.count("balance_ledger", "direction = 'debit'") == len(messages)
     assert await service.stop() == 0
 
 

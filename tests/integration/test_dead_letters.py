@@ -139,6 +139,22 @@ async def test_message_that_makes_us_fail_is_tried_five_times(start, gateway: Ga
     assert await gateway.waiting("billing_service.dlr") == 0
 
 
+async def test_what_made_us_fail_while_it_was_parked_says_so(start, gateway: Gateway) -> None:
+    await gateway.database.execute(FAILING_TRIGGER)
+    service = await start().ready()
+    await gateway.publish([dlr("poison", "DELIVRD")])
+    await eventually(lambda: gateway.count("billing_parked"), 1)
+    async with gateway.database.transaction():
+        await gateway.add_cdrs(["poison"])
+        await gateway.database.execute(
+            "UPDATE billing_parked SET parked_at = now() - interval '2 days'"
+        )
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    (dead,) = await gateway.take("billing_service.dlr.dead")
+    assert reasons([dead])[0].startswith("failed too often: InternalServerError: a bug")
+    assert await service.stop() == 0
+
+
 HOSTILE_HEADERS = {
     "wide": {"x": "a" * 60_000, "y": "b" * 60_000},
     "copied": {"CC": ["billing_service.dlr", "submit.sm.smsc1"]},

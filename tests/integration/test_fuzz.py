@@ -71,7 +71,7 @@ async def test_everything_accepted_can_be_stored(
     # Some have a CDR, for an account of their own; the others are parked, or written.
     await gateway.add_cdrs(sorted(named)[::2])
     async with asyncpg.create_pool(stack.postgres.dsn(database), min_size=1, max_size=2) as pool:
-        batches = Batches(pool, writer, Circuit(lambda: ping(pool)))
+        batches = Batches(pool, writer, Circuit(lambda: ping(pool), "here"))
         for start in range(0, len(arrivals), BATCH):
             part = arrivals[start : start + BATCH]
             for arrival, result in zip(part, await batches.write(part), strict=True):

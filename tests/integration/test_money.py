@@ -12,6 +12,14 @@ from tests.support.gateway import ACCOUNT, JASMIN_UID, Gateway, Publication, bil
 from tests.support.service import Service, eventually
 
 OPENING = Decimal("100.000000")
+# A rule of the gateway's tables that looks only at the end of a transaction.
+AT_COMMIT = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE check_violation USING MESSAGE = 'the account is closed'; END $$;
+    CREATE CONSTRAINT TRIGGER not_if_closed AFTER INSERT ON balance_ledger
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (NEW.account_id = '00000000-0000-0000-0000-000000000001') EXECUTE FUNCTION refuse()
+"""
 
 
 @pytest.fixture
@@ -66,6 +74,18 @@ async def test_failed_submission_is_refunded_once_from_either_stream(
     assert tuple(row) == ("SMS refund: ESME_RINVDSTADR", "EUR", ACCOUNT)
     assert await gateway.count("sms_cdr", "refunded_amount = 0.01 AND status = 'failed'") == 1
     assert await money(service, "refund") == 1
+    assert await service.stop() == 0
+
+
+async def test_an_operators_own_error_is_refunded(start, gateway: Gateway, account) -> None:
+    """Jasmin has one name for all command statuses from 0x400 to 0x4FF."""
+    service = await start().ready()
+    message_id = str(uuid4())
+    await gateway.add_cdrs([message_id])
+    await gateway.publish([native_answer(message_id, "RESERVEDSTATUS_VENDOR_SPECIFIC")])
+    await eventually(lambda: entries(gateway), [("credit", "0.010000", message_id)])
+    assert await gateway.statuses() == {message_id: "failed"}
+    assert await service.metric("billing_unknown_statuses_total") == 0
     assert await service.stop() == 0
 
 
@@ -265,6 +285,35 @@ async def test_refund_that_the_database_refuses_holds_up_no_other(start, gateway
 
     await eventually(said)
     await eventually(lambda: service.metric("billing_refunds_waiting"), 1)
+    assert await service.metric("billing_worker_restarts_total") == 0
+    assert await service.stop() == 0
+
+
+async def test_what_the_database_would_refuse_at_commit_holds_up_no_other(
+    start, gateway: Gateway
+) -> None:
+    closed, other = UUID(int=1), UUID(int=2)
+    await gateway.add_balance(OPENING, closed)
+    await gateway.add_balance(OPENING, other)
+    await gateway.database.execute(AT_COMMIT)
+    service = await start(REFUND_SETTLE="1").ready()
+    late, refused, due, not_booked = (str(uuid4()) for _ in range(4))
+    await gateway.publish([native_answer(m, "ESME_RINVDSTADR") for m in (late, refused)])
+    await eventually(lambda: gateway.count("billing_parked"), 2)
+    await gateway.add_cdrs([late, due], account=other)
+    await gateway.add_cdrs([refused, not_booked], account=closed)
+    await gateway.publish([native_answer(m, "ESME_RTHROTTLED") for m in (due, not_booked)])
+    await eventually(lambda: gateway.waiting("billing_service.dlr.dead"), 1)
+    [dead] = await gateway.take("billing_service.dlr.dead")
+    assert dead.message_id == refused
+    expected = {("credit", "0.010000", m) for m in (late, due)}
+
+    async def booked() -> set[tuple[str, str, str]]:
+        return set(await entries(gateway))
+
+    await eventually(booked, expected)
+    await eventually(lambda: service.metric("billing_refunds_waiting"), 1)
+    assert service.events("refund failed")[0]["message_id"] == not_booked
     assert await service.metric("billing_worker_restarts_total") == 0
     assert await service.stop() == 0
 

@@ -110,10 +110,14 @@ async def test_while_the_database_is_away_batches_are_held_and_nothing_is_requeu
     await eventually(lambda: closed_circuits(service), [])
     held = await service.metric("billing_unacknowledged", stream="dlr")
     assert held <= WORKERS * 100
+    told = service.events("PostgreSQL is away; trying again")
+    assert sorted(line["worker"] for line in told) == [1, 2]  # each once, however often it asks
+    assert {line["server"] for line in told} == {f"127.0.0.1:{database_link.port}"}
     restore(database_link)
     await eventually(lambda: settled(gateway), 510)
     await eventually(lambda: code(service), 200)
     assert await open_circuits(service) == 0
+    assert {line["worker"] for line in service.events("PostgreSQL is back")} == {1, 2}
     assert await service.metric("billing_redelivered_total") == 0
     assert await service.metric("billing_dead_letters_total") == 0
     assert await service.metric("billing_worker_restarts_total") == 0
@@ -163,10 +167,15 @@ async def test_database_that_is_read_only_is_an_outage(start, gateway: Gateway) 
     assert await service.stop() == 0
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"SHUTDOWN_TIMEOUT": "4"}, {"SHUTDOWN_TIMEOUT": "60", "DATABASE_HOLD_LIMIT": "20"}],
+    ids=["out-of-time", "held-too-long"],
+)
 async def test_stop_during_an_outage_of_the_database_gives_everything_back(
-    start, gateway: Gateway, database_link: Proxy, queues: Queues
+    start, gateway: Gateway, database_link: Proxy, queues: Queues, limits: dict[str, str]
 ) -> None:
-    service = await start(SHUTDOWN_TIMEOUT="4").ready()
+    service = await start(**limits).ready()
     interrupt(database_link)
     await publish(gateway, 100)
     await eventually(lambda: open_circuits(service), WORKERS)

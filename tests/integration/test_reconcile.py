@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 
 from bench import PROJECT
+from bench.stack.process import free_port
 from tests.support.gateway import ACCOUNT, Gateway, bill, dlr
 from tests.support.service import eventually, run_to_end
 
@@ -171,6 +173,13 @@ TAMPERINGS = [
         REFUSED,
     ),
     (
+        "UPDATE sms_cdr SET error_code = 'RESERVEDSTATUS_VENDOR_SPECIFIC'"
+        " WHERE message_id = 'refused';"
+        " DELETE FROM billing_refund WHERE message_id = 'refused'",
+        "missing_refunds",
+        REFUSED,
+    ),
+    (
         "UPDATE billing_refund SET booked_at = NULL, noted_at = noted_at - interval '1 h',"
         " due_at = due_at - interval '1 h' WHERE message_id = 'refused'",
         "overdue_refunds",
@@ -232,8 +241,14 @@ async def test_the_report_names_rows_and_says_how_many_more(
 async def test_a_database_without_the_tables_or_none_is_said_plainly(
     stack, empty_database: str
 ) -> None:
-    for database, words in ((empty_database, "billing-service migrate"), ("missing", "not exist")):
-        result = run_to_end("reconcile", environment=stack.environment(database))
+    away = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/b"
+    for url, said in (
+        (stack.postgres.dsn(empty_database), "does not exist; run: billing-service migrate"),
+        (stack.postgres.dsn("missing"), "not exist; check database.url (BILLING_DATABASE_URL)"),
+        (away, f"PostgreSQL at {urlsplit(away).netloc.rpartition('@')[2]} is away: "),
+        (away, "; check database.url (BILLING_DATABASE_URL), and that it runs there"),
+    ):
+        result = run_to_end("reconcile", environment={"BILLING_DATABASE_URL": url})
         assert result.returncode == 3
-        assert words in result.stderr
-        assert "Traceback" not in result.stderr
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -183,15 +184,59 @@ async def test_the_reader_only_reads_and_sees_no_numbers(urls: Callable[[str], s
     await connection.close()
 
 
-async def test_the_reader_reconciles(urls: Callable[[str], str]) -> None:
+# With every check that a setting adds.
+ALL_CHECKS = {"BILLING_BILL_CHARGE_MODE": "debit", "BILLING_REFUND_AFTER_DELIVERY": "reverse"}
+
+
+@pytest.mark.parametrize("role", ["billing_service", "billing_reader"])
+async def test_both_the_service_and_the_reader_reconcile(
+    urls: Callable[[str], str], role: str
+) -> None:
     for _ in range(2):
-        environment = {"BILLING_DATABASE_URL": urls("billing_reader")}
+        environment = {**ALL_CHECKS, "BILLING_DATABASE_URL": urls(role)}
         result = run_to_end("reconcile", environment=environment)
         assert result.returncode == 0, result.stderr
+
+
+async def test_who_may_not_reconcile_is_told_what_to_do(
+    stack: Stack, empty_database: str, urls: Callable[[str], str]
+) -> None:
+    owner = await asyncpg.connect(stack.postgres.dsn(empty_database))
+    await owner.execute("REVOKE SELECT (created_at) ON sms_cdr FROM billing_service")
+    await owner.close()
     environment = {"BILLING_DATABASE_URL": urls("billing_service")}
     result = run_to_end("reconcile", environment=environment)
     assert result.returncode == CANNOT_START
-    assert "billing_reader" in result.stderr
+    assert "permission denied for table sms_cdr; run config/postgres/roles.sql" in result.stderr
+
+
+async def test_what_an_operator_does_beside_the_service_its_role_may_do(
+    start,
+    environment: dict[str, str],
+    urls: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    given = {
+        **ALL_CHECKS,
+        "BILLING_DATABASE_URL": urls("billing_service"),
+        "BILLING_HTTP_PORT": str(free_port()),
+    }
+    service = await start(
+        **{name.removeprefix("BILLING_"): value for name, value in given.items()}
+    ).ready()
+    for command in (
+        ["doctor"],
+        ["top", "--once"],
+        ["dlq", "list"],
+        ["dlq", "replay"],
+        ["dlq", "export", "--output", str(tmp_path / "dead.jsonl")],
+        ["dlq", "purge", "--yes"],
+        ["reconcile"],
+    ):
+        result = run_to_end(*command, environment=environment | given)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "permission denied" not in result.stdout + result.stderr
+    assert await service.stop() == 0
 
 
 async def test_the_reader_reconciles_where_the_url_names_several_hosts(

@@ -26,9 +26,9 @@ from tests.integration.test_capture import (
 )
 from tests.support.gateway import ACCOUNT, Gateway, Publication, capture, dlr, reasons, submissions
 from tests.support.mutations import genuine
-from tests.support.pickles import bombs, executing, hostile, with_bill
+from tests.support.pickles import bombs, executing, hostile, laborious, with_bill
 from tests.support.seed import SEED
-from tests.support.service import eventually, run_to_end
+from tests.support.service import TIMEOUT, eventually, run_to_end
 
 OPENING = Decimal(100)
 PARTS = Decimal(16 + 3)  # of all messages
@@ -36,6 +36,7 @@ HALF = Decimal("0.01")  # of a part's price: charged at once; the other half whe
 REFUSED_ID = next(p.message_id for p in capture() if p.body == b"ESME_RINVDSTADR")
 PREFIXES = ("dlr.", "bill_request.", "submit.sm.smsc")
 HOSTILE = 500
+LABORIOUS = 300  # some 20 s of work
 MAX_BODY = 65_536
 MAX_BILL = 8000  # longer headers cannot be read at all
 
@@ -192,6 +193,24 @@ async def test_hostile_pickles_are_dead_letters_and_the_genuine_ones_between_are
     assert service.worker_pids == workers
     assert service.events("unexpected error") == []
     assert await gateway.waiting(SUBMIT.queue) == 0
+    assert await service.stop() == 0
+
+
+async def test_what_is_hard_to_read_costs_neither_the_session_nor_the_sweep(
+    start, gateway: Gateway
+) -> None:
+    await gateway.database.execute("DELETE FROM accounts")
+    service = await start(WORKERS="1", CAPTURE_ENABLED="true").ready()
+    assert await service.stop() == 0
+    [one, *_] = taken()
+    hard = [one._replace(message_id=f"h{n}", body=laborious()) for n in range(LABORIOUS)]
+    await gateway.publish(hard)
+    service = await start(WORKERS="1", CAPTURE_ENABLED="true").ready()
+    await eventually(lambda: gateway.count("billing_parked"), LABORIOUS)
+    await gateway.add_account()
+    await eventually(lambda: gateway.count("sms_cdr"), LABORIOUS, timeout=2 * TIMEOUT)
+    assert len(service.events("consuming")) == 1
+    assert service.events("sweep failed; trying again") == []
     assert await service.stop() == 0
 
 

@@ -194,6 +194,10 @@ async def test_it_waits_for_broker_and_database(
     await eventually(lambda: told(service, "RabbitMQ is away; trying again"))
     await broker.open()
     await service.ready()
+    for name, door in {"PostgreSQL": database, "RabbitMQ": broker}.items():
+        away, back = (service.events(f"{name} is {how}") for how in ("away; trying again", "back"))
+        assert {line["server"] for line in (*away, *back)} == {f"127.0.0.1:{door.port}"}
+        assert {line["worker"] for line in away} == {line["worker"] for line in back}
     assert await service.stop() == 0
     await broker.close()
     await database.close()

@@ -167,6 +167,13 @@ def parts_alike(count: int, text: bytes = b"x", features: bytes = b"") -> bytes:
     return START + first + (link + part) * (count - 1) + b"ub" * count + b"."
 
 
+def laborious() -> bytes:
+    """Return a submission that is one, and takes as long to read as any of its size."""
+    params = b"(X\x10\x00\x00\x00destination_addrX\x01\x00\x00\x001X\x01\x00\x00\x00x]("
+    submission = b"csmpp.pdu.operations\nSubmitSM\n)\x81}X\x06\x00\x00\x00params}"
+    return START + submission + params + b"]" * (SIZE - 200) + b"eusb."
+
+
 def random_pickle(rng: random.Random) -> bytes:
     """Return instructions at random, each with an argument that it may have."""
     codes = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from service import __version__, supervisor
@@ -39,6 +42,19 @@ def test_help_names_the_commands_the_first_steps_and_the_exit_codes(option):
     assert result.exit_code == 0
     for part in ("run", "migrate", "check-config", "doctor", "BILLING_DATABASE_URL", "Exit codes"):
         assert part in result.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["dlq"]], ids=["all", "dlq"])
+def test_on_80_columns_each_command_is_summed_up_in_one_line(monkeypatch, group):
+    monkeypatch.setenv("COLUMNS", "80")
+    help_ = run(*group, "--help").stdout
+    assert "..." not in help_.replace("[ARGS]...", "")
+    assert max(map(len, help_.splitlines())) <= 80
+    summaries = re.findall(
+        r"^  ([a-z-]+) {2,}[A-Z].*\.$", help_.partition("\nCommands:\n")[2], re.MULTILINE
+    )
+    inner = typer.main.get_command(app).commands
+    assert summaries == list(inner["dlq"].commands if group else inner)
 
 
 @pytest.mark.parametrize("command", ["run", "top", "migrate", "check-config", "doctor"])
@@ -123,7 +139,7 @@ def test_top_asks_where_the_service_listens_whatever_else_is_set(monkeypatch, un
     monkeypatch.setenv("BILLING_HTTP_HOST", "::")
     monkeypatch.setenv("BILLING_DATABASE_URL", "mysql://")
     result = run("top")
-    assert result.exit_code == Exit.FAILED
+    assert result.exit_code == Exit.CANNOT_START
     assert f"nothing answers at http://[::1]:{unused_tcp_port}" in result.stderr
     monkeypatch.setenv("BILLING_HTTP_PORT", "many")
     result = run("top")
@@ -184,8 +200,27 @@ def test_run_ends_with_3_and_the_reason_when_waiting_will_not_help(supervised, l
     ]
 
 
-def test_exit_codes_are_those_that_help_tells_of():
-    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 143]
+def test_run_ends_with_2_and_a_line_where_no_temporary_file_can_be_written():
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "run"],
+        env=os.environ | {"BILLING_DATABASE_URL": URL, "PYTHONPATH": str(PROJECT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("billing-service: no directory for temporary files, where the metrics ")
+    assert line.endswith("; set TMPDIR to one that can be written and has room")
+
+
+def test_exit_codes_are_those_that_help_and_the_documentation_tell_of():
+    codes = [str(int(code)) for code in Exit]
+    told = run("--help").stdout.partition("Exit codes:\n")[2]
+    assert re.findall(r"^ +(\d+)  ", told, re.MULTILINE) == codes
+    page = (PROJECT / "docs/operations.md").read_text()
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == codes
 
 
 def test_the_command_line_loads_no_metrics_before_it_has_a_directory_for_them():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import trustme
@@ -104,6 +105,14 @@ def test_the_file_is_the_one_named_else_the_variables_else_the_usual_one(given, 
     assert (load().workers, load(other).workers) == (2, 3)
 
 
+def test_variables_of_files_that_are_empty_name_none(given, monkeypatch):
+    for variable in ("BILLING_CONFIG", "BILLING_JASMIN_AMQP_PASSWORD_FILE"):
+        given(**{"BILLING_DATABASE_URL": URL, variable: ""})
+    assert config.find_file(None) is None
+    shown = {row.name: row.origin for row in effective(load())}
+    assert shown["jasmin.amqp_password"] == "default"
+
+
 @pytest.mark.parametrize("by_variable", [True, False])
 def test_a_file_that_was_named_must_exist(monkeypatch, by_variable):
     monkeypatch.setenv("BILLING_CONFIG", "missing.toml")
@@ -162,6 +171,25 @@ def test_a_secret_that_cannot_be_read_is_refused(problems, tmp_path, content, sa
         path.write_bytes(content)
     (problem,) = problems(BILLING_JASMIN_AMQP_PASSWORD_FILE=path)
     assert problem.startswith(f"BILLING_JASMIN_AMQP_PASSWORD_FILE: {path}: {said}")
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_a_url_whose_file_is_of_no_use_is_not_also_said_to_be_missing(given, tmp_path, content):
+    file = tmp_path / "url"
+    if content is not None:
+        file.write_bytes(content)
+    path = given(BILLING_DATABASE_URL_FILE=file)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"BILLING_DATABASE_URL_FILE: {file}: ")
+
+
+def test_a_wrong_secret_is_named_by_the_variable_of_its_file(given, secret):
+    secret.write_text("mysql://billing:hunter2@db/b")
+    path = given(BILLING_DATABASE_URL_FILE=secret)
+    with pytest.raises(ConfigError, match=r"^database\.url \(BILLING_DATABASE_URL_FILE\): expec"):
+        load(path)
 
 
 def test_a_secret_is_given_once(problems, secret):
@@ -420,10 +448,10 @@ def test_variables_that_kubernetes_adds_are_no_settings(given, variable):
     [
         (
             "[dlr]\nbatchsize = 1",
-            "dlr.batchsize (BILLING_DLR_BATCHSIZE): no such setting; did you mean dlr.batch_size?",
+            "dlr.batchsize: no such setting; did you mean dlr.batch_size?",
         ),
-        ("worker = 1", "worker (BILLING_WORKER): no such setting; did you mean workers?"),
-        ("[zzzzzzzzzzzz]\nx = 1", "zzzzzzzzzzzz (BILLING_ZZZZZZZZZZZZ): no such setting"),
+        ("worker = 1", "worker: no such setting; did you mean workers?"),
+        ("[zzzzzzzzzzzz]\nx = 1", "zzzzzzzzzzzz: no such setting"),
     ],
 )
 def test_an_unknown_name_in_the_file_is_refused_with_a_suggestion(problems, toml, problem):
@@ -496,20 +524,96 @@ def test_what_is_no_table_is_not_hidden_by_the_environment(problems):
     assert problem == "dlr: expected a table, [dlr]"
 
 
+ACCOUNT = "7f1b6a52-4c8e-4f0a-9d3b-2e5c8a7d9f10"
+
+
+def test_lists_and_tables_in_the_environment_are_json(given):
+    path = given(
+        BILLING_DATABASE_URL=URL,
+        BILLING_REFUND_RECEIPTS='["failed"]',
+        BILLING_REFUND_BY_ACCOUNT=f'{{"{ACCOUNT}": []}}',
+        BILLING_REFUND_BY_CONNECTOR='{"smsc-1": ["expired", "rejected"]}',
+    )
+    refund = load(path).refund
+    assert refund.receipts == ("failed",)
+    assert refund.by_account == {UUID(ACCOUNT): ()}
+    assert refund.by_connector == {"smsc-1": ("expired", "rejected")}
+
+
+LISTS = {
+    "receipts": '["rejected", "failed"]',
+    "by_account": f'{{"{ACCOUNT}": ["rejected", "failed"]}}',
+    "by_connector": '{"smsc-1": ["rejected", "failed"]}',
+}
+
+
+@pytest.mark.parametrize("value", ["failed", "[", '"failed"', "7", "[" * 100_000])
+@pytest.mark.parametrize(("name", "example"), LISTS.items())
+def test_what_is_no_json_is_refused_with_an_example_that_is_right(
+    problems, given, name, example, value
+):
+    variable = f"BILLING_REFUND_{name.upper()}"
+    (said,) = problems(**{variable: value})
+    assert said.startswith(f"refund.{name} ({variable}): expected JSON, such as {example}, not ")
+    assert load(given(**{variable: example}))
+
+
 @pytest.mark.parametrize(
-    ("variable", "value", "problem"),
+    ("name", "value", "example"),
     [
-        ("BILLING_REFUND_RECEIPTS", "failed", "refund.receipts (BILLING_REFUND_RECEIPTS)"),
-        (
-            "BILLING_REFUND_BY_CONNECTOR",
-            "smsc1",
-            "refund.by_connector (BILLING_REFUND_BY_CONNECTOR)",
-        ),
+        ("receipts", '"failed"', '["rejected", "failed"]'),
+        ("by_connector", '["failed"]', '{ "smsc-1" = ["rejected", "failed"] }'),
     ],
 )
-def test_a_list_in_the_environment_is_json(problems, variable, value, problem):
-    (said,) = problems(**{variable: value})
-    assert said.startswith(f"{problem}: expected JSON: ")
+def test_in_the_file_the_example_is_toml(problems, given, name, value, example):
+    (said,) = problems(f"[refund]\n{name} = {value}")
+    variable = f"BILLING_REFUND_{name.upper()}"
+    assert said.startswith(f"refund.{name} ({variable}): expected a value such as {example}, not ")
+    assert load(given(f"[refund]\n{name} = {example}"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BILLING_REFUND_RECEIPTS", '["failed", "lost"]', "item 2: input should be 'rejected'"),
+        ("BILLING_REFUND_BY_CONNECTOR", '{"0": ["lost"]}', '"0", item 1: input should be'),
+        ("BILLING_REFUND_BY_CONNECTOR", '{"0": "failed"}', '"0": input should be a list'),
+        ("BILLING_REFUND_BY_ACCOUNT", '{"x": ["failed"]}', '"x": input should be a valid UUID'),
+    ],
+)
+def test_what_is_wrong_inside_a_list_is_named_by_its_variable_and_place(
+    problems, variable, value, said
+):
+    (problem,) = problems(**{variable: value})
+    name = variable.removeprefix("BILLING_REFUND_").lower()
+    assert problem.startswith(f"refund.{name} ({variable}): {said}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BILLING_PARKING_TTL", "5m", "expected a number of seconds, such as 86400, not '5m'"),
+        ("BILLING_PARKING_TTL", "nan", "expected a number of seconds, such as 86400, not 'nan'"),
+        ("BILLING_PARKING_TTL", "0", "input should be greater than 0 seconds, not '0'"),
+        (
+            "BILLING_DLR_FLUSH_MS",
+            "100ms",
+            "expected a whole number of milliseconds, such as 100, not '100ms'",
+        ),
+        ("BILLING_DLR_BATCH_SIZE", "x", "expected a whole number, such as 1000, not 'x'"),
+        ("BILLING_WORKERS", "many", "expected a whole number, not 'many'"),
+        ("BILLING_CAPTURE_ENABLED", "maybe", "expected true or false, not 'maybe'"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_told_the_right_one(problems, variable, value, said):
+    (problem,) = problems(**{variable: value})
+    assert problem.endswith(f" ({variable}): {said}")
+
+
+@pytest.mark.parametrize("section", ["DLR", "DATABASE", "REFUND"])
+def test_a_whole_section_is_no_variable(problems, section):
+    (problem,) = problems(**{f"BILLING_{section}": '{"hold_limit": 7}'})
+    assert problem.startswith(f"BILLING_{section}: no such setting; ")
 
 
 def test_all_problems_come_in_one_list(problems):
@@ -519,15 +623,19 @@ def test_all_problems_come_in_one_list(problems):
         BILLING_WORKRES="1",
         BILLING_DATABASE_URL="mysql://db/b",
         BILLING_PARKING_TTL="1",
+        BILLING_REFUND_RECEIPTS="failed",
+        BILLING_REFUND="{",
     )
     assert sorted(line.split(" ")[0] for line in listed) == [
+        "BILLING_REFUND:",
         "BILLING_WORKRES:",
         "database.url",
         "dlr.prefetch",
-        "http.hots",
+        "http.hots:",
         "jasmin.amqp_port",
         "log.level",
         "parking.part_grace",
+        "refund.receipts",
     ]
 
 

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from service import retry
+from service.outage import Outage
 
 
-async def attempt_until(failures, errors=(OSError,), **options):
+async def attempt_until(failures, errors=(OSError,), what="worker-1 died young", **options):
     """Fail with each of ``failures``, then succeed; return the delays between the attempts."""
     left = list(failures)
     delays = []
@@ -15,7 +16,7 @@ async def attempt_until(failures, errors=(OSError,), **options):
     async def sleep(seconds: float) -> None:
         delays.append(seconds)
 
-    async for attempt in retry.patiently("PostgreSQL is away", errors, sleep, **options):
+    async for attempt in retry.patiently(what, errors, sleep, **options):
         with attempt:
             if left:
                 raise left.pop(0)
@@ -52,6 +53,15 @@ async def test_delays_grow_to_a_limit_and_differ_between_workers(logged):
 async def test_each_wait_is_logged_as_an_error_with_its_cause(logged):
     await attempt_until([OSError("connection refused"), TimeoutError()])
     assert [line["log_level"] for line in logged] == ["error", "error"]
-    assert [line["event"] for line in logged] == ["PostgreSQL is away; trying again"] * 2
+    assert [line["event"] for line in logged] == ["worker-1 died young; trying again"] * 2
     assert [line["error"] for line in logged] == ["connection refused", "TimeoutError"]
     assert [line["attempt"] for line in logged] == [1, 2]
+
+
+async def test_an_outage_is_told_of_each_and_itself_tells_the_log(logged):
+    outage = Outage("PostgreSQL", "db.example:5432")
+    for _ in range(2):
+        await attempt_until([OSError("connection refused\nis it running?")] * 5, what=outage)
+    (line,) = logged
+    assert line["event"] == "PostgreSQL is away; trying again"
+    assert (line["error"], line["server"]) == ("connection refused", "db.example:5432")

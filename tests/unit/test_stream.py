@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -117,7 +118,7 @@ def decode_one(message: Message) -> SubmitResult:
 
 
 async def tell(story: Story, hold_limit: float = 60) -> list[str]:
-    batches = Batches(story, story, Circuit(story.ping))
+    batches = Batches(story, story, Circuit(story.ping, "here"))
     stream = Stream(topology.DLR, Dlr(), decode, batches, hold_limit)
     await stream.run(story, story, asyncio.Event())
     return story.told
@@ -143,10 +144,46 @@ async def test_others_have_their_turn_while_a_long_batch_is_decoded():
 
     other = asyncio.create_task(count_turns())
     story = Story([delivery(tag, "a") for tag in range(1, 5 * DECODE_SLICE + 1)])
-    stream = Stream(topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping)), 60)
+    stream = Stream(
+        topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping, "here")), 60
+    )
     assert len(await stream.decode(story.batches[0])) == 5 * DECODE_SLICE
     assert turns >= 4
     other.cancel()
+
+
+def slow_stream(seconds: float) -> Stream[SubmitResult]:
+    """Return a stream that takes so long to decode each message."""
+
+    def decode_slowly(messages: Sequence[Message]) -> list[SubmitResult]:
+        time.sleep(seconds)
+        return decode(messages)
+
+    story = Story()
+    batches = Batches(story, story, Circuit(story.ping, "here"))
+    return Stream(topology.DLR, Dlr(), decode_slowly, batches, 60, decode_slice=1)
+
+
+async def test_after_each_slice_that_took_long_others_have_many_turns():
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    assert len(await slow_stream(0.06).decode([delivery(1, "a"), delivery(2, "b")])) == 2
+    assert turns > 20
+    other.cancel()
+
+
+async def test_decoding_ends_in_time_with_the_first_of_the_messages():
+    messages = [delivery(tag, f"m{tag}") for tag in range(1, 101)]
+    events = await slow_stream(0.02).decode(messages, within=0.1)
+    assert 1 <= len(events) < 100
+    assert [e.message_id for e in events] == [f"m{n + 1}" for n in range(len(events))]
 
 
 async def test_what_is_refused_is_dead_lettered_with_its_reason_before_the_acknowledgement():

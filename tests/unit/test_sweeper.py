@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from service import sweeper
 from service.broker.catching_up import PATIENCE_SECONDS, CatchingUp
 from service.pulse import STALE_SECONDS
+from service.settings import Settings
 from service.store import circuit
 from service.store.circuit import Circuit
 from service.sweeper import Sweeper
@@ -40,7 +43,7 @@ class Sweeping:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.circuit = Circuit(self._ping)
+        self.circuit = Circuit(self._ping, "here")
         self._catching_up = CatchingUp(clock.monotonic)
         self._sweeper = Sweeper(
             Pool(),
@@ -99,3 +102,30 @@ async def test_so_may_one_that_was_away_for_a_moment(sweeping):
     await sweeping.answer()
     assert not sweeping.books
     await sweeping.catch_up()
+
+
+@pytest.mark.parametrize(
+    ("expired", "buried", "goes_on"),
+    [(sweeper.LIMIT, 7, True), (sweeper.LIMIT, 0, False), (sweeper.LIMIT - 1, 7, False)],
+    ids=["more", "broker away", "no more"],
+)
+async def test_it_goes_on_at_once_while_more_has_expired_than_it_takes(
+    sweeping, monkeypatch, expired: int, buried: int, goes_on: bool
+):
+    async def claim(*_) -> list[None]:
+        return [None] * expired
+
+    async def apply(*_) -> tuple[Counter[str], list[None]]:
+        return Counter(), []
+
+    async def bury(*_) -> int:
+        return buried
+
+    own = sweeping._sweeper
+    settings = Settings(database={"url": "postgresql://billing@db/billing"})
+    monkeypatch.setattr(own, "_settings", settings)
+    monkeypatch.setattr(sweeper.parking, "claim_expired", claim)
+    monkeypatch.setattr(own, "_apply", apply)
+    monkeypatch.setattr(own, "_bury", bury)
+    await own._expire(None, SimpleNamespace(name="bill"))
+    assert own._is_burying is goes_on

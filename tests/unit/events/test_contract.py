@@ -89,6 +89,7 @@ def test_an_operators_id_of_nothing_is_none(smpp_msgid):
         ("deliver_sm", "DELIVRD", Receipt),
         ("data_sm", "DELIVRD", Receipt),
         (None, "esme_rok", SubmitResult),
+        (None, "RESERVEDSTATUS_VENDOR_SPECIFIC", SubmitResult),
         (None, "DELIVRD", Receipt),
         ("deliver_sm", "ESME_RX", Receipt),
     ],
@@ -111,7 +112,11 @@ def test_the_specifications_bill_says_all():
 
 @pytest.mark.parametrize(
     ("status", "meaning"),
-    [("ESME_RSUBMITFAIL", ("failed", 5)), ("ESME_RTHROTTLED", ("failed", 1))],
+    [
+        ("ESME_RSUBMITFAIL", ("failed", 5)),
+        ("RESERVEDSTATUS_VENDOR_SPECIFIC", ("failed", 5)),
+        ("ESME_RTHROTTLED", ("failed", 1)),
+    ],
 )
 def test_a_bill_may_tell_of_a_failed_submission(status, meaning):
     event = bill(changed(BILL, "status", status))

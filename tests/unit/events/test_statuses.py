@@ -25,6 +25,11 @@ TABLE = {
     "ESME_RUNKNOWNERR": ("failed", 5),
     "ESME_RX_T_APPN": ("failed", 5),
     "ESME_": ("failed", 5),
+    # Not in there: what Jasmin makes of the numbers that SMPP has no name for.
+    "RESERVEDSTATUS_VENDOR_SPECIFIC": ("failed", 5),
+    "RESERVEDSTATUS_SMPP_EXTENSION": ("failed", 5),
+    "RESERVEDSTATUS_UNKNOWN_STATUS": ("failed", 5),
+    "RESERVEDSTATUS": ("failed", 5),
     "DELIVRD": ("delivered", 6),
 }
 

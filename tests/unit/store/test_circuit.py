@@ -27,7 +27,7 @@ class Database:
         self.pings = self.pinging = self.most = self.done = 0
         self.states: list[State] = []
         self.half_open = asyncio.Event()
-        self.circuit = Circuit(self.ping)
+        self.circuit = Circuit(self.ping, "db.example:5432")
 
     async def ping(self) -> None:
         self.pings += 1
@@ -76,6 +76,16 @@ async def test_it_opens_while_the_database_is_away_and_closes_when_it_answers():
     assert database.circuit.state is State.CLOSED
     assert database.done == 2
     assert opened() == before + 1
+
+
+async def test_an_outage_is_told_when_it_begins_and_when_it_ends(logged):
+    database = Database(away=9)
+    await asyncio.gather(*(database.circuit.probe() for _ in range(3)))
+    assert [line["event"] for line in logged] == [
+        "PostgreSQL is away; trying again",
+        "PostgreSQL is back",
+    ]
+    assert {line["server"] for line in logged} == {"db.example:5432"}
 
 
 async def test_while_it_is_open_one_at_a_time_asks_and_no_work_is_done():

@@ -24,7 +24,10 @@ def upgrade() -> None:
     """Create the index outside a transaction, as CONCURRENTLY demands."""
     if op.get_bind().exec_driver_sql(_USABLE_INDEX).scalar():
         return
+    connection = op.get_bind()
+    timeout = connection.exec_driver_sql("SHOW lock_timeout").scalar()
     with op.get_context().autocommit_block():
         # It blocks nobody while it waits for older transactions, so it may wait.
-        op.get_bind().exec_driver_sql("SET lock_timeout = 0")
+        connection.exec_driver_sql("SET lock_timeout = 0")
         execute_sql("0003_message_id_index.sql")
+        connection.exec_driver_sql(f"SET lock_timeout = '{timeout}'")

@@ -7,7 +7,7 @@ FROM sms_cdr c
 JOIN billing_opening o ON o.account_id = c.account_id AND o.recorded_at <= c.created_at
 CROSS JOIN mode
 WHERE c.status_rank IN (1, 5)
-  AND c.error_code LIKE 'ESME\_%'
+  AND (c.error_code LIKE 'ESME\_%' OR c.error_code LIKE 'RESERVEDSTATUS%')
   AND c.price > 0
   AND NOT EXISTS (SELECT FROM billing_refund r WHERE r.message_id = c.message_id)
   -- What is charged only once the operator takes it was not charged.
