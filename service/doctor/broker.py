@@ -178,10 +178,14 @@ def _waiting(name: str, found: Depth, max_length: int) -> Finding:
         return problem(
             "waiting",
             f"{says}; then the oldest become dead letters",
-            "if there are consumers, add workers (SIGTTIN to billing-service, or another host)",
+            "if there are consumers, add workers (docs/operations.md, Signals) or another host",
         )
     if found.waiting >= BEHIND * max_length:
-        return warning("waiting", says, "see that it shrinks; if not, add workers (SIGTTIN)")
+        return warning(
+            "waiting",
+            says,
+            "see that it shrinks; if not, add workers (docs/operations.md, Signals)",
+        )
     return ok("waiting", says)
 
 
