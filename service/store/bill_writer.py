@@ -146,14 +146,12 @@ class BillWriter:
             column([str(charge.amount) for charge in charges]),
             column(["t" if charge.confirmed else "f" for charge in charges]),
         )
-        rows = {row["bid"]: row for row in recorded}
+        rows = {bid: (account_id, *known) for bid, account_id, *known in recorded}
         fresh = []
         for charge in charges:
             if row := rows.get(charge.answer.bid):
-                message_id = charge.answer.message_id or row["message_id"]
-                status = status_of(row["status"])
-                answer = replace(charge.answer, status=status, message_id=message_id)
-                fresh.append((replace(charge, answer=answer), row["account_id"]))
+                account_id, message_id, status = row
+                fresh.append((_with(charge, message_id, status), account_id))
         return fresh
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
@@ -174,6 +172,16 @@ def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
     for index, event in events.items():
         answers[event.bid].append(index)
     return [_charge(answers[bid], events) for bid in sorted(answers)]
+
+
+def _with(charge: _Charge, message_id: str | None, status: str) -> _Charge:
+    """Return a charge with what its row says by now, which is mostly what it said itself."""
+    answer = charge.answer
+    if answer.message_id is not None:
+        message_id = answer.message_id
+    if (answer.message_id, answer.status.text) == (message_id, status):
+        return charge
+    return replace(charge, answer=replace(answer, message_id=message_id, status=status_of(status)))
 
 
 def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
