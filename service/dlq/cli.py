@@ -254,8 +254,6 @@ def export(
     settings, tally = load_settings(config), actions.Tally()
     is_stream = output == STANDARD_OUTPUT
     place = "standard output" if is_stream else output
-    if not is_stream and output.is_dir():
-        fail(f"{output} is a directory; give a file: --output {output / 'dead.jsonl'}", Exit.CONFIG)
     try:
         with standard_output() if is_stream else whole_file(output, replace=force) as file:
 
@@ -263,6 +261,8 @@ def export(
                 await actions.export(connection, selection, file, tally, tell)
 
             _run(settings, "export", act)
+    except IsADirectoryError:
+        fail(f"{output} is a directory; give a file: --output {output / 'dead.jsonl'}", Exit.CONFIG)
     except FileExistsError:
         fail(f"{output} exists; --force replaces it", Exit.CONFIG)
     except (actions.CannotWrite, OSError) as error:

@@ -29,9 +29,12 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     Only its owner may read it.
 
     Raises:
+        IsADirectoryError: it is one.
         FileExistsError: it is there already, or is so at the end, and may not be replaced.
         OSError: it cannot be written.
     """
+    if path.is_dir():
+        raise IsADirectoryError(path)
     if not replace and path.exists():
         raise FileExistsError(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)

@@ -370,9 +370,10 @@ async def test_export_writes_all_and_takes_nothing(
     assert "--force replaces it" in again.stderr
     dead.ok("export", "--output", str(file), "--force", "--limit", "1")
     assert len(file.read_text().splitlines()) == 1
-    nowhere = dead.run("export", "--output", str(tmp_path / "no" / "where"))
-    assert nowhere.returncode == 1
-    assert "cannot write" in nowhere.stderr
+    for path in (tmp_path / "no" / "where", tmp_path / ("x" * 300)):
+        nowhere = dead.run("export", "--output", str(path))
+        assert nowhere.returncode == 1
+        assert nowhere.stderr.startswith(f"billing-service: cannot write {path}: ")
     assert os.listdir(tmp_path) == [file.name]
     directory = dead.run("export", "--output", str(tmp_path), "--force")
     assert directory.returncode == 2

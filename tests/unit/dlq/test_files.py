@@ -51,3 +51,13 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path):
         write()
     assert path.read_bytes() == b"theirs"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_can_be_no_file_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(IsADirectoryError), whole_file(tmp_path, replace=True):
+        pytest.fail("opened")
+    with (
+        pytest.raises(OSError, match="name too long"),
+        whole_file(tmp_path / ("x" * 300), replace=True),
+    ):
+        pytest.fail("opened")
