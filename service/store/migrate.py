@@ -98,7 +98,7 @@ def explain(error: psycopg.Error | DBAPIError, url: str) -> str:
             f"{reason}; create it (CREATE DATABASE {database}), or check database.url "
             "(BILLING_DATABASE_URL)"
         )
-    if isinstance(cause, psycopg.OperationalError):
+    if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:  # not connected
         return (
             f"{reason}; check database.url (BILLING_DATABASE_URL), and that PostgreSQL runs there"
         )
