@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,8 @@ import typer
 from service import __version__, run_directory
 from service.commandline import ConfigOption, duration, fail, load_settings, or_fail
 from service.config import effective, find_file, load, load_http
-from service.database_url import place
 from service.dlq.cli import app as dlq
 from service.exits import CannotStart, Exit
-from service.reasons import reason
 from service.settings import Settings
 
 EXIT_CODES = """\b
@@ -190,28 +189,15 @@ def reconcile(
     import asyncpg  # noqa: PLC0415 - the other commands start faster without
 
     from service.ops import reconciliation  # noqa: PLC0415
-    from service.store import pool  # noqa: PLC0415
-    from service.store.errors import describe  # noqa: PLC0415
-    from service.store.reconcile import reconcile as compare  # noqa: PLC0415
+    from service.store import reconcile as comparing  # noqa: PLC0415
 
     settings = load_settings(config)
     try:
-        found = asyncio.run(compare(settings, limit, lambda line: typer.echo(line, err=True)))
-    except asyncpg.UndefinedTableError as error:
-        fail(f"cannot reconcile: {error}; run: billing-service migrate", Exit.CANNOT_START)
-    except asyncpg.InsufficientPrivilegeError as error:
-        fail(
-            f"cannot reconcile: {error}; run config/postgres/roles.sql again, as its head says, or "
-            "use the role billing_reader that it makes",
-            Exit.CANNOT_START,
-        )
+        tell = partial(typer.echo, err=True)
+        found = asyncio.run(comparing.reconcile(settings, limit, tell))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        why = reason(error) if isinstance(error, OSError) else describe(error)
-        problem = pool.refusal(error) or (
-            f"PostgreSQL at {place(settings.database.url.get_secret_value())} is away: {why}; "
-            "check database.url (BILLING_DATABASE_URL), and that it runs there"
-        )
-        fail(f"cannot reconcile: {problem}", Exit.CANNOT_START)
+        why = comparing.explain(error, settings.database.url.get_secret_value())
+        fail(f"cannot reconcile: {why}", Exit.CANNOT_START)
     typer.echo(reconciliation.as_json(found) if json else reconciliation.as_text(found))
     raise typer.Exit(Exit.FAILED if found.differences else Exit.OK)
 

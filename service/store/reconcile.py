@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import asyncpg
+
+from service.database_url import place
+from service.reasons import reason
+from service.store import pool
+from service.store.errors import describe
 from service.store.hosts import Hosts
 from service.store.sql import statement
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from service.settings import Settings
 
 
@@ -39,6 +43,12 @@ CHECKS: Final = (
 IF_REFUNDING: Final = Check("missing_refunds", "failed submissions are refunded")
 IF_REVERSING: Final = Check("unreversed_refunds", "delivered messages keep no refund")
 IF_DEBITING: Final = Check("missing_debits", "confirmed charges are debited")
+
+_OLD_SCHEMA: Final = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+)
 
 
 class Difference(NamedTuple):
@@ -109,6 +119,27 @@ async def reconcile(
     finally:
         await connection.close()
     return Reconciliation(results, dict(compared or {}), len(opened))
+
+
+def explain(error: Exception, url: str) -> str:
+    """Say in a line why the database refused, or is away, and what to do about it."""
+    if isinstance(error, _OLD_SCHEMA):
+        return f"{error}; run: billing-service migrate"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return (
+            f"{error}; run config/postgres/roles.sql again, as its head says, or use the role "
+            "billing_reader that it makes"
+        )
+    if problem := pool.refusal(error):
+        return problem
+    is_answer = isinstance(error, asyncpg.PostgresError)
+    if is_answer and not isinstance(error, asyncpg.PostgresConnectionError):
+        return f"PostgreSQL at {place(url)} refuses: {describe(error)}"
+    why = reason(error) if isinstance(error, OSError) else describe(error)
+    return (
+        f"PostgreSQL at {place(url)} is away: {why}; check database.url (BILLING_DATABASE_URL), "
+        "and that it runs there"
+    )
 
 
 def _checks(settings: Settings) -> list[Check]:

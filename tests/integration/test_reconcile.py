@@ -252,3 +252,12 @@ async def test_a_database_without_the_tables_or_none_is_said_plainly(
         assert result.returncode == 3
         assert said in result.stderr
         assert len(result.stderr.splitlines()) == 1
+
+
+async def test_a_schema_that_is_too_old_is_to_be_migrated(
+    gateway: Gateway, environment: dict[str, str]
+) -> None:
+    await gateway.database.execute("ALTER TABLE billing_refund DROP COLUMN reversed_at")
+    result = run_to_end("reconcile", environment=environment)
+    assert result.returncode == 3
+    assert result.stderr.endswith("does not exist; run: billing-service migrate\n")
