@@ -30,7 +30,7 @@ class _Charge(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         at: index of the best answer, by rank.
-        answer: the best answer, with the message that any of them names.
+        answer: the best answer, with the message and connector that any of them names.
         amount: of the answer that confirms it, else of the best.
         confirmed: whether one of the answers is ESME_ROK.
     """
@@ -81,7 +81,8 @@ class BillWriter:
         }
         charges = _charges(ready)
         fresh = await self._record(connection, charges, accounts)
-        # And those that only an earlier answer to the same charge has named.
+        # And those that only an earlier answer to the same charge has named: out of order, so that
+        # of two answers at once one may be a deadlock's victim, and is tried again.
         await self._lock_cdrs(
             connection, [c.answer for c, _ in fresh if c.answer.message_id not in cdrs]
         )
@@ -189,8 +190,8 @@ def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
     best = max(answers, key=lambda index: events[index].status.rank)
     event = events[best]
     if event.message_id is None:
-        named = next((i for i in answers if events[i].message_id is not None), best)
-        event = replace(event, message_id=events[named].message_id)
+        named = events[next((i for i in answers if events[i].message_id is not None), best)]
+        event = replace(event, message_id=named.message_id, connector_id=named.connector_id)
     paid = next((i for i in answers if events[i].status.rank == SUBMITTED), None)
     amount = event.amount if paid is None else events[paid].amount
     return _Charge(best, event, amount, confirmed=paid is not None)
