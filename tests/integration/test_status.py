@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import pytest
 
+from service.exits import Exit
 from service.status.document import Status, WorkerState
 from tests.support.gateway import Gateway, Publication, bill, dlr
 from tests.support.service import (
@@ -26,7 +27,6 @@ from tests.support.service import (
     run_to_end,
 )
 
-FAILED = 1
 AT_WORK = {"Settling", "Idle"}  # on a machine that is slow, all may have been done a while ago
 RUBBISH = Publication("messaging", "dlr.deliver_sm", b"no JSON at all")
 
@@ -196,6 +196,6 @@ def read_until(terminal: int, text: str | None) -> str:
 def test_top_says_when_nothing_answers(closed_port: int) -> None:
     url = f"http://127.0.0.1:{closed_port}"
     done = run_to_end("top", "--url", url, environment={})
-    assert (done.returncode, done.stdout) == (FAILED, "")
+    assert (done.returncode, done.stdout) == (Exit.CANNOT_START, "")
     assert f"nothing answers at {url}; is the service running?" in done.stderr
     assert "http.port" in done.stderr

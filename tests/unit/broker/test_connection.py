@@ -62,15 +62,14 @@ def test_workers_spread_over_the_addresses() -> None:
     assert min(first[host] for host in "abc") > 50
 
 
-def test_where_nobody_listens_the_address_is_named_once() -> None:
+def test_where_nobody_listens_the_address_is_named_once(closed_port: int) -> None:
     async def try_to_connect(address: Address) -> None:
         with pytest.raises(Unreachable) as refused:
             async with connect(jasmin(address), "test"):
                 pass
         assert str(refused.value) == f"{address}: Connection refused"
 
-    with listening(hang_up) as gone:
-        pass
+    gone = Address("127.0.0.1", closed_port)
     uvloop.run(try_to_connect(gone))
     asyncio.run(try_to_connect(gone))
 
