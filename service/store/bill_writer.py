@@ -178,8 +178,6 @@ def _charges(events: dict[int, BillEvent]) -> list[_Charge]:
 def _with(charge: _Charge, message_id: str | None, status: str) -> _Charge:
     """Return a charge with what its row says by now, which is mostly what it said itself."""
     answer = charge.answer
-    if answer.message_id is not None:
-        message_id = answer.message_id
     if (answer.message_id, answer.status.text) == (message_id, status):
         return charge
     return replace(charge, answer=replace(answer, message_id=message_id, status=status_of(status)))

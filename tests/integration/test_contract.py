@@ -208,6 +208,20 @@ async def test_a_charge_in_both_shapes_counts_once_and_for_its_message_in_any_or
     assert await service.stop() == 0
 
 
+async def test_a_charge_belongs_to_the_message_that_it_named_first(start, gateway: Gateway) -> None:
+    await gateway.add_balance(Decimal(100))
+    service = await start().ready()
+    named, other = str(uuid4()), str(uuid4())
+    await gateway.add_cdrs([named, other])
+    await gateway.publish([bill(named, "b", "ESME_RTHROTTLED")])
+    await eventually(service.consumed, 1)
+    await gateway.publish([bill(other, "b")])
+    await eventually(service.consumed, 2)
+    assert await gateway.statuses() == {named: "submitted", other: "queued"}
+    assert await gateway.count("sms_cdr", "finalized_at IS NOT NULL") == 1
+    assert await service.stop() == 0
+
+
 async def test_charges_of_one_message_add_up_exactly(start, gateway: Gateway) -> None:
     """Rounded once, in the end, and by whichever worker they come."""
     service = await start(WORKERS="4", BILL_BATCH_SIZE="1").ready()

@@ -211,6 +211,14 @@ async def test_what_was_received_before_the_oldest_cdr_was_written_agrees_and_ma
     assert code == 0, text
 
 
+async def test_where_we_debit_a_price_of_nothing_limits_no_refund(
+    settled: dict[str, str], gateway: Gateway
+) -> None:
+    await gateway.database.execute("UPDATE sms_cdr SET price = 0")
+    code, text = reconcile(settled)
+    assert code == 0, text
+
+
 async def test_an_entry_that_is_booked_by_hand_as_the_page_says_agrees(
     gateway: Gateway, environment: dict[str, str]
 ) -> None:
