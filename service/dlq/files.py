@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -16,8 +17,10 @@ def standard_output() -> Iterator[BinaryIO]:
     """Open standard output to write octets to.
 
     Raises:
-        OSError: its reader has gone, or it takes no more.
+        OSError: it is closed, its reader has gone, or it takes no more.
     """
+    if sys.stdout is None:  # it was closed already when we were started
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     with open(sys.stdout.fileno(), "wb", closefd=False) as output:
         yield cast("BinaryIO", output)
 

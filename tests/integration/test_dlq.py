@@ -404,6 +404,21 @@ async def test_an_export_that_does_not_fit_is_told_of(dead: Cemetery, count: int
     assert said == "billing-service: cannot write standard output: No space left on device\n"
 
 
+async def test_an_export_to_a_standard_output_that_is_closed_is_told_of(dead: Cemetery) -> None:
+    await dead.bury(*receipts(1))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command("dlq", "export", "--output", "-")],
+        env=clean_environment(dead.environment),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    said = "billing-service: cannot write standard output: Bad file descriptor\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 async def test_purge_removes_only_on_demand(dead: Cemetery, gateway: Gateway) -> None:
     await dead.bury(*receipts(3))
     await dead.bury(bill("x", "b1"), reason=REFUSED)
