@@ -1,6 +1,6 @@
 -- Record each charge once, under its bill id. Of several answers to the same charge the best one
--- by rank gives the status, one that confirms it confirms it for good, and one that names the
--- message names it for those that do not, in whatever order they come. Returns the bill ids that
+-- by rank gives the status, one that confirms it confirms it for good, and the first that names the
+-- message names it for all others, in whatever order they come. Returns the bill ids that
 -- are new or changed by this, the account that they are of, and what is known of them by now.
 -- $1 bid, $2 account_id, $3 message_id, $4 connector_id, $5 status, $6 status_rank, $7 amount,
 -- $8 confirmed; each a text as store/columns.py joins it
