@@ -206,9 +206,9 @@ async def test_what_is_hard_to_read_costs_neither_the_session_nor_the_sweep(
     hard = [one._replace(message_id=f"h{n}", body=laborious()) for n in range(LABORIOUS)]
     await gateway.publish(hard)
     service = await start(WORKERS="1", CAPTURE_ENABLED="true").ready()
-    await eventually(lambda: gateway.count("billing_parked"), LABORIOUS)
+    await eventually(lambda: gateway.count("billing_parked"), LABORIOUS, timeout=1.5 * TIMEOUT)
     await gateway.add_account()
-    await eventually(lambda: gateway.count("sms_cdr"), LABORIOUS, timeout=2 * TIMEOUT)
+    await eventually(lambda: gateway.count("sms_cdr"), LABORIOUS, timeout=1.5 * TIMEOUT)
     assert len(service.events("consuming")) == 1
     assert service.events("sweep failed; trying again") == []
     assert await service.stop() == 0
