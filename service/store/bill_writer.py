@@ -30,7 +30,7 @@ class _Charge(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         at: index of the best answer, by rank.
-        answer: the best answer, with the message and connector that any of them names.
+        answer: the best answer, with the message and connector of the first that names one.
         amount: of the answer that confirms it, else of the best.
         confirmed: whether one of the answers is ESME_ROK.
     """
@@ -147,13 +147,12 @@ class BillWriter:
             column([str(charge.amount) for charge in charges]),
             column(["t" if charge.confirmed else "f" for charge in charges]),
         )
-        rows = {bid: (account_id, *known) for bid, account_id, *known in recorded}
-        fresh = []
-        for charge in charges:
-            if row := rows.get(charge.answer.bid):
-                account_id, message_id, status = row
-                fresh.append((_with(charge, message_id, status), account_id))
-        return fresh
+        rows = {row["bid"]: row for row in recorded}
+        return [
+            (_with(charge, row["message_id"], row["status"]), row["account_id"])
+            for charge in charges
+            if (row := rows.get(charge.answer.bid))
+        ]
 
     async def _settle(self, connection: Connection, events: Sequence[BillEvent]) -> None:
         """Finalise or fail the CDRs of charges that name their message."""
@@ -187,8 +186,8 @@ def _charge(answers: Sequence[int], events: dict[int, BillEvent]) -> _Charge:
     """Return what the answers to one charge come to."""
     best = max(answers, key=lambda index: events[index].status.rank)
     event = events[best]
-    if event.message_id is None:
-        named = events[next((i for i in answers if events[i].message_id is not None), best)]
+    named = next((events[i] for i in answers if events[i].message_id is not None), event)
+    if named.message_id != event.message_id:
         event = replace(event, message_id=named.message_id, connector_id=named.connector_id)
     paid = next((i for i in answers if events[i].status.rank == SUBMITTED), None)
     amount = event.amount if paid is None else events[paid].amount

@@ -208,15 +208,20 @@ async def test_a_charge_in_both_shapes_counts_once_and_for_its_message_in_any_or
     assert await service.stop() == 0
 
 
-async def test_a_charge_belongs_to_the_message_that_it_named_first(start, gateway: Gateway) -> None:
+@pytest.mark.parametrize("at_once", [True, False], ids=["one-batch", "batch-by-batch"])
+async def test_a_charge_belongs_to_the_message_that_was_named_first(
+    start, gateway: Gateway, at_once: bool
+) -> None:
     await gateway.add_balance(Decimal(100))
-    service = await start().ready()
+    service = await start(WORKERS="1", BILL_FLUSH_MS="300").ready()
     named, other = str(uuid4()), str(uuid4())
     await gateway.add_cdrs([named, other])
-    await gateway.publish([bill(named, "b", "ESME_RTHROTTLED")])
-    await eventually(service.consumed, 1)
-    await gateway.publish([bill(other, "b")])
-    await eventually(service.consumed, 2)
+    answers = [bill(named, "b", "ESME_RTHROTTLED"), bill(other, "b")]
+    for number, answer in enumerate(answers, start=1):
+        await gateway.publish([answer])
+        if not at_once:
+            await eventually(service.consumed, number)
+    await eventually(service.consumed, len(answers))
     assert await gateway.statuses() == {named: "submitted", other: "queued"}
     assert await gateway.count("sms_cdr", "finalized_at IS NOT NULL") == 1
     assert await service.stop() == 0
