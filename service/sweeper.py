@@ -126,8 +126,7 @@ class Sweeper:
         async with self._pool.acquire() as connection, connection.transaction():
             if await connection.fetchval(statement("lead_sweep")):
                 self._note_answer()
-                # What is only found out at COMMIT would be no row's fault, and end the worker.
-                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                await connection.execute(statement("check_at_once"))
                 moved = await step(connection)
         self._note_answer()
         if moved:

@@ -13,6 +13,7 @@ from service.ops import metrics
 from service.store import parking
 from service.store.errors import OUTAGES
 from service.store.outcomes import Effects, Outcome
+from service.store.sql import statement
 
 if TYPE_CHECKING:
     import asyncpg
@@ -95,8 +96,7 @@ class Batches(Generic[E]):
             return effects.outcomes
 
         async with self._pool.acquire() as connection, connection.transaction():
-            # What would only be found out at COMMIT could not be told from what is well.
-            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await connection.execute(statement("check_at_once"))
             results = await apart(write, arrivals, error)
         count_money(moved)
         return results

@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 import pytest
@@ -21,8 +22,11 @@ from service.settings import Dlr
 from service.store.batches import Batches
 from service.store.circuit import Circuit
 from service.store.outcomes import Effects, Outcome
+from service.store.sql import statement
 from service.stream import DECODE_SLICE, MAX_DELIVERIES, Stream
 from tests.support.wire import delivery_of
+
+Decode = Callable[[Sequence[Message]], list[SubmitResult]]
 
 
 class Story:
@@ -68,7 +72,7 @@ class Story:
     async def ping(self): ...
 
     async def execute(self, text):
-        assert text == "SET CONSTRAINTS ALL IMMEDIATE"
+        assert text == statement("check_at_once")
 
     @asynccontextmanager
     async def transaction(self):
@@ -133,23 +137,11 @@ async def test_a_batch_is_acknowledged_once_and_only_after_its_commit():
     assert await tell(story) == ["commit a b", "ack 2", "commit c", "ack 3"]
 
 
-async def test_others_have_their_turn_while_a_long_batch_is_decoded():
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    other = asyncio.create_task(count_turns())
-    story = Story([delivery(tag, "a") for tag in range(1, 5 * DECODE_SLICE + 1)])
-    stream = Stream(
-        topology.DLR, Dlr(), decode, Batches(story, story, Circuit(story.ping, "here")), 60
-    )
-    assert len(await stream.decode(story.batches[0])) == 5 * DECODE_SLICE
-    assert turns >= 4
-    other.cancel()
+def stream_of(decode_batch: Decode, **options: int) -> Stream[SubmitResult]:
+    """Return a stream that is asked for nothing but to decode."""
+    story = Story()
+    batches = Batches(story, story, Circuit(story.ping, "here"))
+    return Stream(topology.DLR, Dlr(), decode_batch, batches, 60, **options)
 
 
 def slow_stream(seconds: float) -> Stream[SubmitResult]:
@@ -159,12 +151,17 @@ def slow_stream(seconds: float) -> Stream[SubmitResult]:
         time.sleep(seconds)
         return decode(messages)
 
-    story = Story()
-    batches = Batches(story, story, Circuit(story.ping, "here"))
-    return Stream(topology.DLR, Dlr(), decode_slowly, batches, 60, decode_slice=1)
+    return stream_of(decode_slowly, decode_slice=1)
 
 
-async def test_after_each_slice_that_took_long_others_have_many_turns():
+@pytest.mark.parametrize(
+    ("stream", "count", "at_least"),
+    [(partial(stream_of, decode), 5 * DECODE_SLICE, 4), (partial(slow_stream, 0.06), 2, 21)],
+    ids=["between the slices", "many after each that took long"],
+)
+async def test_others_have_their_turns_while_a_batch_is_decoded(
+    stream: Callable[[], Stream[SubmitResult]], count: int, at_least: int
+):
     turns = 0
 
     async def count_turns() -> None:
@@ -174,8 +171,8 @@ async def test_after_each_slice_that_took_long_others_have_many_turns():
             await asyncio.sleep(0)
 
     other = asyncio.create_task(count_turns())
-    assert len(await slow_stream(0.06).decode([delivery(1, "a"), delivery(2, "b")])) == 2
-    assert turns > 20
+    assert len(await stream().decode([delivery(tag, "a") for tag in range(count)])) == count
+    assert turns >= at_least
     other.cancel()
 
 
