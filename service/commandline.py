@@ -63,5 +63,10 @@ def or_fail(read: Callable[[Path | None], Read], config: Path | None) -> Read:
 
 def fail(message: str, code: Exit) -> NoReturn:
     """Say why on standard error, and end."""
-    typer.echo(f"billing-service: {message}", err=True)
+    note(message)
     sys.exit(code)
+
+
+def note(message: str) -> None:
+    """Say something on standard error."""
+    typer.echo(f"billing-service: {message}", err=True)

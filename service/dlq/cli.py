@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.broker.topology import BILL, DLR, SUBMIT
-from service.commandline import ConfigOption, duration, fail, load_settings
+from service.commandline import ConfigOption, duration, fail, load_settings, note
+from service.dlq import running
 from service.dlq.selection import Selection
-from service.exits import CannotStart, Exit
+from service.exits import Exit
 from service.quantities import quantity
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
 
-    from service.dlq.actions import Tally, Tell
-    from service.settings import Settings
+    from service.dlq.actions import Tell
 
 STANDARD_OUTPUT = Path("-")
 LISTED = 50
@@ -103,7 +99,7 @@ def list_(
     async def look(connection: AbstractConnection, tell: Tell) -> None:
         found.append(await actions.look(connection, selection, limit, tell))
 
-    _run(settings, "list", look)
+    running.run(settings, "list", look)
     (listing,) = found
     if not settings.capture.enabled and SUBMIT.dead_queue in listing.missing:
         listing.missing.remove(SUBMIT.dead_queue)  # nor will there be one
@@ -134,7 +130,7 @@ def show(
     async def look(connection: AbstractConnection, tell: Tell) -> None:
         listing.append(await actions.look(connection, selection, SHOWN, tell))
 
-    _run(load_settings(config), "show", look)
+    running.run(load_settings(config), "show", look)
     total, letters = listing[0].counts.total(), listing[0].letters
     if not letters:
         fail(f"no dead letter has an id that begins with {id!r}", Exit.FAILED)
@@ -192,25 +188,17 @@ def replay(
                     SUBMIT: settings.capture.max_length,
                 },
                 tell=tell,
-                note=_note,
+                note=note,
             )
 
     if dry_run:
-        _run(settings, "replay", act)
+        running.run(settings, "replay", act)
         typer.echo(f"{quantity(tally.done - tally.kept, 'dead letter')} would be replayed")
     else:
-        with _telling(tally, "replayed"):
-            _run(settings, "replay", act)
+        with running.telling(tally, "replayed"):
+            running.run(settings, "replay", act)
     if tally.kept:
-        kept = quantity(
-            tally.kept,
-            "cannot be replayed and stays: its",
-            "cannot be replayed and stay: their",
-        )
-        _note(
-            f"{kept} headers can be read or written only in part; billing-service dlq export "
-            "keeps what there is"
-        )
+        note(_kept(tally.kept))
 
 
 @app.command()
@@ -260,7 +248,7 @@ def export(
             async def act(connection: AbstractConnection, tell: Tell) -> None:
                 await actions.export(connection, selection, file, tally, tell)
 
-            _run(settings, "export", act)
+            running.run(settings, "export", act)
     except IsADirectoryError:
         fail(f"{output} is a directory; give a file: --output {output / 'dead.jsonl'}", Exit.CONFIG)
     except FileExistsError:
@@ -299,7 +287,7 @@ def purge(
         fail("purge asks before it removes anything; without a terminal give --yes", Exit.CONFIG)
     if dry_run or not yes:
         found = actions.Tally()
-        _run(settings, "purge", lambda c, tell: actions.count(c, selection, found, tell))
+        running.run(settings, "purge", lambda c, tell: actions.count(c, selection, found, tell))
         if dry_run:
             typer.echo(f"{quantity(found.done, 'dead letter')} would be removed")
             return
@@ -310,8 +298,8 @@ def purge(
             fail("nothing was removed", Exit.FAILED)
         selection = selection._replace(limit=found.done)
     tally = actions.Tally()
-    with _telling(tally, "removed"):
-        _run(settings, "purge", lambda c, tell: actions.purge(c, selection, tally, tell))
+    with running.telling(tally, "removed"):
+        running.run(settings, "purge", lambda c, tell: actions.purge(c, selection, tally, tell))
 
 
 def _selection(
@@ -326,70 +314,11 @@ def _selection(
     return Selection(datetime.now(UTC), stream, reason, older_than, newer_than, id.strip(), limit)
 
 
-def _note(text: str) -> None:
-    typer.echo(f"billing-service: {text}", err=True)
-
-
-@contextmanager
-def _telling(tally: Tally, what: str) -> Iterator[None]:
-    """Say at the end how many it were, also when that came early."""
-    try:
-        yield
-    finally:
-        typer.echo(f"{quantity(tally.done, 'dead letter')} {what}")
-
-
-def _run(
-    settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
-) -> None:
-    """Connect, act and show progress; end with the reason where that is impossible."""
-    from service.broker.errors import OUTAGES, Unreachable  # noqa: PLC0415
-    from service.dlq.actions import Halted  # noqa: PLC0415
-    from service.reasons import reason  # noqa: PLC0415
-
-    try:
-        asyncio.run(_session(settings, name, act))
-    except CannotStart as error:
-        fail(str(error), Exit.CANNOT_START)
-    except Halted as error:
-        fail(str(error), Exit.FAILED)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        _lost("interrupted", Exit.FAILED)
-    except Unreachable as error:
-        _lost(f"RabbitMQ is away: {error}", Exit.CANNOT_START)
-    except OUTAGES as error:
-        where = ", ".join(map(str, settings.jasmin.addresses))
-        _lost(f"RabbitMQ at {where} is away: {reason(error)}", Exit.CANNOT_START)
-
-
-def _lost(why: str, code: Exit) -> NoReturn:
-    fail(f"{why}; what was not removed is where it was", code)
-
-
-async def _session(
-    settings: Settings, name: str, act: Callable[[AbstractConnection, Tell], Awaitable[None]]
-) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
-    from service.broker import leniency  # noqa: PLC0415
-    from service.broker.connection import connect  # noqa: PLC0415
-    from service.ops import log  # noqa: PLC0415
-
-    log.configure(settings.log)
-    leniency.install()
-    if this := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        bars = {stream: progress.add_task(stream, visible=False) for stream in StreamName}
-
-        def tell(stream: str, size: int, more: int) -> None:
-            bar = bars[StreamName(stream)]
-            progress.update(bar, total=size, advance=more, visible=True)
-
-        async with connect(settings.jasmin, f"billing-service dlq {name}") as connection:
-            await act(connection, tell)
+def _kept(number: int) -> str:
+    kept = quantity(
+        number, "cannot be replayed and stays: its", "cannot be replayed and stay: their"
+    )
+    return (
+        f"{kept} headers can be read or written only in part; billing-service dlq export keeps "
+        "what there is"
+    )
