@@ -125,7 +125,7 @@ class Jasmin(Section):
         30,
         ge=5,
         le=600,
-        description="seconds; RabbitMQ gives up a link that is silent for two to three of these",
+        description="seconds between heartbeats; RabbitMQ gives up a link after two to three",
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import trustme
 
 from service import config
 from service.config import ConfigError, effective, load
+from service.settings import fields, variable_of
 
 from .samples import ROOT
 
@@ -608,6 +609,19 @@ def test_what_is_wrong_inside_a_list_is_named_by_its_variable_and_place(
 def test_a_value_of_the_wrong_form_is_told_the_right_one(problems, variable, value, said):
     (problem,) = problems(**{variable: value})
     assert problem.endswith(f" ({variable}): {said}")
+
+
+@pytest.mark.parametrize("unit", ["seconds", "milliseconds"])
+def test_each_time_says_in_what_it_is_given(problems, unit):
+    times = {
+        variable_of(section, name)
+        for section, name, field in fields()
+        if re.match(rf"{unit}\b", field.description) and field.annotation in {int, float}
+    }
+    assert times
+    told = problems(**dict.fromkeys(times, "x"))
+    assert all(re.search(rf"expected a (whole )?number of {unit}\b", line) for line in told)
+    assert len(told) == len(times)
 
 
 @pytest.mark.parametrize("section", ["DLR", "DATABASE", "REFUND"])
