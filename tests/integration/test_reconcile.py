@@ -200,21 +200,21 @@ async def test_a_refund_whose_time_has_not_come_is_not_overdue(
     assert checks["overdue_refunds"] == 0
 
 
-async def test_what_was_received_before_the_oldest_cdr_was_written_agrees_and_may_outlive_it(
-    settled: dict[str, str], gateway: Gateway
-) -> None:
-    await gateway.database.execute("UPDATE sms_cdr SET created_at = now()")
-    code, text = reconcile(settled)
-    assert code == 0, text
-    await gateway.database.execute("DELETE FROM sms_cdr WHERE message_id <> 'debited'")
-    code, text = reconcile(settled)
-    assert code == 0, text
+HARMLESS = {
+    # A batch may begin before the CDR is written that it finds.
+    "received before": "UPDATE sms_cdr SET created_at = now()",
+    "removed for their age": "DELETE FROM sms_cdr WHERE message_id <> 'debited';"
+    "UPDATE sms_cdr SET created_at = now()",
+    # Where we debit, it is one that nobody wrote.
+    "a price of nothing": "UPDATE sms_cdr SET price = 0",
+}
 
 
-async def test_where_we_debit_a_price_of_nothing_limits_no_refund(
-    settled: dict[str, str], gateway: Gateway
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+async def test_what_is_no_mistake_agrees(
+    settled: dict[str, str], gateway: Gateway, change: str
 ) -> None:
-    await gateway.database.execute("UPDATE sms_cdr SET price = 0")
+    await gateway.database.execute(change)
     code, text = reconcile(settled)
     assert code == 0, text
 
