@@ -117,9 +117,7 @@ def decode(header: bytes) -> Properties:
 
 
 def _learn(header: bytes, decoded: Properties) -> None:
-    """Remember the layout of a header whose values are all texts, and whose id is its own."""
-    if NO_MESSAGE_ID in decoded.headers:
-        return
+    """Remember the layout of a header whose values are all texts."""
     spans = []
     at = _TABLE
     for name, value in decoded.headers.items():
